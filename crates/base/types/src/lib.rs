@@ -1,0 +1,23 @@
+//! The vocabulary of Berth: identities, names, digests, sizes, times and error kinds.
+//!
+//! Everything here is plain data. The crate does no I/O, knows no async runtime and no wire
+//! format of any API, so that the monitor, the engine and the command line can share it.
+
+mod digest;
+mod error;
+mod id;
+mod owner;
+mod reference;
+mod size;
+mod timestamp;
+
+pub mod launch;
+pub mod oci;
+
+pub use digest::{Digest, DigestError};
+pub use error::ErrorKind;
+pub use id::{ContainerId, IdError, InstallId, LayerId};
+pub use owner::{Caller, Scope};
+pub use reference::{ImageReference, ReferenceError};
+pub use size::{SizeError, parse_size};
+pub use timestamp::{Timestamp, TimestampError};

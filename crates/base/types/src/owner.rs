@@ -1,0 +1,66 @@
+//! Who owns an object, and who asks.
+
+use serde::{Deserialize, Serialize};
+
+/// The owner of a stored object. A caller sees the objects of its own scope and nothing else;
+/// the root scope sees everything.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Scope(String);
+
+impl Scope {
+    /// The scope of the unscoped socket: the engine's administrator.
+    pub fn root() -> Self {
+        Self("root".to_owned())
+    }
+
+    /// Whether this is the root scope.
+    pub fn is_root(&self) -> bool {
+        self.0 == "root"
+    }
+
+    /// The scope's name, as stored.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a caller of this scope may know of an object owned by `owner`.
+    pub fn sees(&self, owner: &Scope) -> bool {
+        self.is_root() || self == owner
+    }
+}
+
+/// The party behind one request, as the socket it came in by tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The scope that the caller acts in; what it creates belongs to this scope.
+    pub scope: Scope,
+    /// User id of the peer process (`SO_PEERCRED`), where the transport has one.
+    pub uid: Option<u32>,
+    /// Process id of the peer (`SO_PEERCRED`), for the log only: it may be reused.
+    pub pid: Option<i32>,
+}
+
+impl Caller {
+    /// The administrator: the root socket, and the engine itself.
+    pub fn root() -> Self {
+        Self {
+            scope: Scope::root(),
+            uid: None,
+            pid: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_sees_a_foreign_scope() {
+        let lab: Scope = Scope("lab:go".into());
+        assert!(Scope::root().sees(&lab));
+        assert!(lab.sees(&lab));
+        assert!(!lab.sees(&Scope::root()));
+        assert!(!lab.sees(&Scope("lab:rust".into())));
+    }
+}

@@ -1,0 +1,53 @@
+//! Chores of this repository, run as `cargo xtask VERB`.
+//!
+//!     tidy            the house rules: layers, sizes, leftovers, licences, links
+//!     ci              everything a change must pass; the last line counts all runners together
+//!     vm -- CMD …     CMD as root in a throw-away virtual machine (dev/run-in-vm)
+
+mod ci;
+mod counts;
+mod tidy;
+mod workspace;
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "usage: cargo xtask tidy | ci | vm [OPTIONS] -- COMMAND [ARGUMENT…]";
+
+fn main() -> ExitCode {
+    match dispatch(std::env::args_os().skip(1).collect()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs the verb; `Ok(false)` means it ran and found something wrong.
+fn dispatch(arguments: Vec<OsString>) -> Result<bool> {
+    let (verb, rest) = match arguments.split_first() {
+        Some((verb, rest)) => (verb.to_string_lossy().into_owned(), rest),
+        None => bail!("no verb given; {USAGE}"),
+    };
+    if verb != "vm"
+        && let Some(extra) = rest.first()
+    {
+        bail!("`{verb}` takes no argument, got {extra:?}; {USAGE}");
+    }
+    let root = workspace::root();
+    match verb.as_str() {
+        "tidy" => tidy::run(&root),
+        "ci" => ci::run(&root),
+        "vm" => {
+            let program = root.join("dev/run-in-vm");
+            let error = Command::new(&program).args(rest).exec();
+            Err(error).with_context(|| format!("executing {}", program.display()))
+        }
+        other => bail!("there is no verb `{other}`; {USAGE}"),
+    }
+}
