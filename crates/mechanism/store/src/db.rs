@@ -1,0 +1,220 @@
+//! The handle that everyone holds.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc as blocking};
+use std::thread::{self, JoinHandle, ThreadId};
+
+use berth_types::InstallId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::Engine;
+use crate::error::{StoreError, WriteError, cause};
+use crate::txn::{ReadTxn, WriteTxn};
+use crate::writer::{Counters, Job, Operation, QUEUE_MAX, Reply, Room, Writer};
+
+/// The open database; clones are the same one. The file is locked as long as one lives.
+#[derive(Clone)]
+pub struct Db {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    engine: Arc<Engine>,
+    install_id: InstallId,
+    counters: Arc<Counters>,
+    room: Arc<Room>,
+    /// Always there until the handle is dropped.
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    writer: Option<JoinHandle<()>>,
+    writer_thread: ThreadId,
+}
+
+/// What the writer has done since the database was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Closures that were run.
+    pub operations: u64,
+    /// Transactions that were committed; fewer, where operations came at the same time.
+    pub commits: u64,
+}
+
+impl Db {
+    /// Opens the database at `path`, and makes it if there is none. Its directory has to be
+    /// there. After an unclean end the last commit that is whole is found and every page of it
+    /// checked.
+    ///
+    /// # Errors
+    /// Another engine has it, a newer Berth made it, it is damaged, or the file system fails.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::start(Engine::open_file(path)?)
+    }
+
+    pub(crate) fn start(engine: Engine) -> Result<Self, StoreError> {
+        let install_id = engine.meta()?.install_id;
+        let sequence = engine.sequence()?;
+        let engine = Arc::new(engine);
+        let counters = Arc::new(Counters::default());
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let room = Arc::new(Room::default());
+        let writer = Writer::new(
+            Arc::clone(&engine),
+            Arc::clone(&counters),
+            Arc::clone(&room),
+            sequence,
+        );
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run(jobs))
+            .map_err(|e| StoreError::Thread {
+                path: engine.path.clone(),
+                source: cause(e),
+            })?;
+        let writer_thread = thread.thread().id();
+        let writer = Some(thread);
+        let queue = Some(queue);
+        let handle = Handle {
+            engine,
+            install_id,
+            counters,
+            room,
+            queue,
+            writer,
+            writer_thread,
+        };
+        Ok(Self {
+            handle: Arc::new(handle),
+        })
+    }
+
+    /// The identity that was minted when this database was made.
+    pub fn install_id(&self) -> InstallId {
+        self.handle.install_id
+    }
+
+    /// What the writer has done.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            operations: self.handle.counters.operations.load(Ordering::Relaxed),
+            commits: self.handle.counters.commits.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Runs `work` on a consistent view of the last commit. It does not wait for writers, and
+    /// must not call [`Db::read`] or [`Db::write`] itself.
+    ///
+    /// # Errors
+    /// What `work` returns, or that the database cannot be read.
+    pub fn read<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&ReadTxn) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.handle.engine.read(work)
+    }
+
+    /// Runs `work` as one operation and returns when it is on the disk, or refused. Operations
+    /// run one after the other in the order they came. If `work` returns an error or panics, all
+    /// that it wrote is taken back, and nobody else notices.
+    ///
+    /// It blocks the thread: async code calls [`Db::write_async`].
+    ///
+    /// # Errors
+    /// What `work` returned, or the store's own failure.
+    pub fn write<T, E, F>(&self, work: F) -> Result<T, WriteError<E>>
+    where
+        F: FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.blocking(work, true)
+    }
+
+    /// As [`Db::write`], but returns before the operation is on the disk: it gets there with the
+    /// next operation that writes and waits for the disk, or when the database is closed. After a crash
+    /// or an I/O error it may not have happened. For clean-up that is repeated anyway.
+    ///
+    /// # Errors
+    /// What `work` returned, or the store's own failure.
+    pub fn write_lazy<T, E, F>(&self, work: F) -> Result<T, WriteError<E>>
+    where
+        F: FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        self.blocking(work, false)
+    }
+
+    /// As [`Db::write`], for async code of any runtime. Nothing happens before the future is
+    /// polled; one that is dropped later takes nothing back.
+    ///
+    /// # Errors
+    /// What `work` returned, or the store's own failure.
+    pub fn write_async<T, E, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Result<T, WriteError<E>>> + Send + use<T, E, F>
+    where
+        F: FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let handle = Arc::clone(&self.handle);
+        async move {
+            let closed = || WriteError::Store(StoreError::Closed);
+            let (reply, answer) = oneshot::channel();
+            let job = operation(work, true, Reply::Task(reply));
+            let queue = handle.queue.as_ref().ok_or_else(closed)?;
+            queue.send(job).await.map_err(|_| closed())?;
+            answer.await.map_err(|_| closed())?
+        }
+    }
+
+    fn blocking<T, E, F>(&self, work: F, durable: bool) -> Result<T, WriteError<E>>
+    where
+        F: FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        if thread::current().id() == self.handle.writer_thread {
+            return Err(WriteError::Store(StoreError::Reentrant));
+        }
+        let closed = || WriteError::Store(StoreError::Closed);
+        let (reply, answer) = blocking::channel();
+        let job = operation(work, durable, Reply::Thread(reply));
+        let queue = self.handle.queue.as_ref().ok_or_else(closed)?;
+        if !self.handle.room.send(queue, job) {
+            return Err(closed());
+        }
+        answer.recv().map_err(|_| closed())?
+    }
+}
+
+fn operation<T, E, F>(
+    work: F,
+    durable: bool,
+    reply: Reply<Result<T, WriteError<E>>>,
+) -> Box<dyn Job>
+where
+    F: FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    Box::new(Operation {
+        work: Some(work),
+        durable,
+        result: None,
+        reply,
+    })
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        // The last clone may be dropped by a closure, on the writer's own thread.
+        if let Some(writer) = self.writer.take()
+            && thread::current().id() != self.writer_thread
+        {
+            let _ = writer.join();
+        }
+    }
+}

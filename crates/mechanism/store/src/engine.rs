@@ -1,0 +1,305 @@
+//! The file behind the tables: making it, opening it, and opening it again after a failure.
+//!
+//! redb stops working with a file after its first I/O error, so that nothing is built on a page
+//! whose fate is unknown. The file itself is then as after a crash: opening it again finds the
+//! last commit that is whole.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use berth_types::{InstallId, Timestamp};
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Cause, StoreError, cause, panic_text, remark};
+use crate::table::Table;
+use crate::txn::{ReadTxn, WriteTxn};
+
+/// The newest layout of the tables that this program reads, and the one it writes.
+pub(crate) const SCHEMA_VERSION: u16 = 1;
+/// Memory for cached pages. The rows of thousands of containers fit.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// The one row that describes the file. Its form is never changed, only added to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    schema: u16,
+    pub(crate) install_id: InstallId,
+    created: Timestamp,
+}
+
+/// As much of [`Meta`] as every version has.
+#[derive(Serialize, Deserialize)]
+struct Schema {
+    schema: u16,
+}
+
+const META: Table<String, Meta> = Table::new("berth.meta", 1);
+const SCHEMA: Table<String, Schema> = Table::new(META.name(), 1);
+const META_KEY: &str = "meta";
+/// Counts the commits, so that after a failed one the file tells whether it took effect.
+pub(crate) const SEQUENCE: Table<String, u64> = Table::new("berth.sequence", 1);
+pub(crate) const SEQUENCE_KEY: &str = "sequence";
+
+/// Opens the file for reading and writing; with `true` every page is checked first.
+pub(crate) type Opener = Box<dyn Fn(bool) -> Result<Database, DatabaseError> + Send + Sync>;
+
+pub(crate) struct Engine {
+    pub(crate) path: PathBuf,
+    opener: Opener,
+    /// Nothing after a failed attempt to open the file again. Held for reading as long as a
+    /// transaction lives, so that the file is not opened again below one.
+    current: RwLock<Option<Database>>,
+}
+
+impl Engine {
+    /// Opens the file at `path`, and makes it if there is none.
+    pub(crate) fn open_file(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            create(path)?;
+        }
+        refuse_newer(path)?;
+        let file = path.to_owned();
+        Self::open(path, Box::new(move |check| builder(check).open(&file)))
+    }
+
+    /// Opens what `opener` opens; `path` is for messages.
+    pub(crate) fn open(path: &Path, opener: Opener) -> Result<Self, StoreError> {
+        let database = guarded(|| opener(true)).map_err(|e| classify(path, e))?;
+        Ok(Self {
+            path: path.to_owned(),
+            opener,
+            current: RwLock::new(Some(database)),
+        })
+    }
+
+    /// Runs `work` on the open database.
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        match current.as_ref() {
+            Some(database) => work(database),
+            None => Err(self.open_failed(remark("it could not be read after a failed write"))),
+        }
+    }
+
+    /// A view of the last commit for `work`.
+    pub(crate) fn read<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&ReadTxn) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut result = None;
+        self.with(|database| {
+            let txn = database
+                .begin_read()
+                .map_err(|e| self.open_failed(cause(e)))?;
+            result = Some(work(&ReadTxn::new(txn)));
+            Ok(())
+        })?;
+        result.unwrap_or_else(|| Err(StoreError::Closed.into()))
+    }
+
+    fn open_failed(&self, source: Cause) -> StoreError {
+        StoreError::Open {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Closes the file and opens it again at its last whole commit. Waits for running reads.
+    pub(crate) fn reopen(&self) -> Result<(), StoreError> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let old = current.take();
+        // The old handle may be in any state; what matters is that its lock is released.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        let new = guarded(|| (self.opener)(false)).map_err(|e| classify(&self.path, e))?;
+        *current = Some(new);
+        Ok(())
+    }
+
+    /// Number of the last commit.
+    pub(crate) fn sequence(&self) -> Result<u64, StoreError> {
+        self.read(|txn| Ok(txn.get(&SEQUENCE, SEQUENCE_KEY)?.unwrap_or(0)))
+    }
+
+    /// The row that describes the file, if this program may work with it.
+    pub(crate) fn meta(&self) -> Result<Meta, StoreError> {
+        let damaged = |what: &str| StoreError::Damaged {
+            path: self.path.clone(),
+            source: remark(what),
+        };
+        self.read(|txn| {
+            let schema = txn
+                .get(&SCHEMA, META_KEY)?
+                .ok_or_else(|| damaged("it has no header row"))?;
+            check_schema(&self.path, schema.schema)?;
+            txn.get(&META, META_KEY)?
+                .ok_or_else(|| damaged("it has no header row"))
+        })
+    }
+}
+
+/// The ways an open can fail, with a panic of redb on bytes it did not expect as one of them.
+enum OpenError {
+    Engine(DatabaseError),
+    Panic(String),
+}
+
+fn guarded(open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(result) => result.map_err(OpenError::Engine),
+        Err(payload) => Err(OpenError::Panic(panic_text(&*payload))),
+    }
+}
+
+fn classify(path: &Path, error: OpenError) -> StoreError {
+    let path = path.to_owned();
+    let error = match error {
+        OpenError::Engine(e) => e,
+        OpenError::Panic(text) => {
+            return StoreError::Damaged {
+                path,
+                source: remark(text),
+            };
+        }
+    };
+    let damage = |e: &io::Error| {
+        matches!(
+            e.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        )
+    };
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            StoreError::Locked { path }
+        }
+        DatabaseError::RepairAborted | DatabaseError::Storage(StorageError::Corrupted(_)) => {
+            StoreError::Damaged {
+                path,
+                source: cause(error),
+            }
+        }
+        DatabaseError::Storage(StorageError::Io(e)) if damage(&e) => StoreError::Damaged {
+            path,
+            source: cause(e),
+        },
+        DatabaseError::Storage(StorageError::Io(e)) => StoreError::Open {
+            path,
+            source: cause(e),
+        },
+        other => StoreError::Open {
+            path,
+            source: cause(other),
+        },
+    }
+}
+
+fn check_schema(path: &Path, found: u16) -> Result<(), StoreError> {
+    if found > SCHEMA_VERSION {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: SCHEMA_VERSION,
+        });
+    }
+    Ok(())
+}
+
+fn builder(check: bool) -> redb::Builder {
+    let mut builder = Database::builder();
+    builder
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(check);
+    builder
+}
+
+/// Looks at the schema without writing a byte. A file that has to be recovered first, or that
+/// cannot be opened at all, is left to the open that follows.
+fn refuse_newer(path: &Path) -> Result<(), StoreError> {
+    let look = || {
+        let database = builder(false).open_read_only(path).ok()?;
+        let txn = ReadTxn::new(database.begin_read().ok()?);
+        txn.get(&SCHEMA, META_KEY).ok()?
+    };
+    match catch_unwind(AssertUnwindSafe(look)) {
+        Ok(Some(schema)) => check_schema(path, schema.schema),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// Makes a database beside `path` and renames it there, so that `path` is never half a database.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let failed = |source: Cause| StoreError::Create {
+        path: path.to_owned(),
+        source,
+    };
+    let io = |e: io::Error| failed(cause(e));
+    let directory = File::open(parent(path)).map_err(io)?;
+    match directory.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::Locked {
+                path: path.to_owned(),
+            });
+        }
+        Err(TryLockError::Error(e)) => return Err(io(e)),
+    }
+    if path.exists() {
+        return Ok(());
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let unfinished = PathBuf::from(name);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .map_err(io)?;
+    let database = FileBackend::new(file)
+        .and_then(|backend| builder(false).create_with_backend(backend))
+        .map_err(|e| failed(cause(e)))?;
+    initialise(&database).map_err(failed)?;
+    drop(database);
+    File::open(&unfinished)
+        .and_then(|f| f.sync_all())
+        .map_err(io)?;
+    fs::rename(&unfinished, path).map_err(io)?;
+    directory.sync_all().map_err(io)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes the row that describes a new file.
+pub(crate) fn initialise(database: &Database) -> Result<(), Cause> {
+    let mut bytes = [0; 4];
+    berth_sys::rustix::rand::getrandom(
+        &mut bytes[..],
+        berth_sys::rustix::rand::GetRandomFlags::empty(),
+    )
+    .map_err(cause)?;
+    let meta = Meta {
+        schema: SCHEMA_VERSION,
+        install_id: InstallId::from_bytes(bytes),
+        created: Timestamp::now(),
+    };
+    let txn = database.begin_write().map_err(cause)?;
+    WriteTxn::new(&txn)
+        .put(&META, META_KEY, &meta)
+        .map_err(cause)?;
+    txn.commit().map_err(cause)
+}
