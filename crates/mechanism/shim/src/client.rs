@@ -1,0 +1,322 @@
+//! The engine's side: monitors as real processes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
+use berth_sys::{memfd, pidfd, process, socket, spawn};
+use berth_types::ContainerId;
+use berth_types::launch::{PROTOCOL_VERSION, ProcessIdentity, Started};
+
+use crate::launcher::{AdoptError, LaunchError, Launcher, Task};
+use crate::protocol::{
+    AttachWant, Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Running,
+};
+use crate::{PROGRAM_NAME, SOCKET_NAME};
+
+/// Longest silence of a monitor during a start before it is killed, its container with it.
+const START_SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// Longest silence of a running monitor that was asked something.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for a monitor that said it is about to end.
+const REAP_MAX: Duration = Duration::from_secs(10);
+
+/// Starts `berth-shim` processes from a sealed copy of the program.
+#[derive(Debug)]
+pub struct ShimLauncher {
+    program: OwnedFd,
+    exec_root: PathBuf,
+    data_root: PathBuf,
+}
+
+impl ShimLauncher {
+    /// Copies the program once. Containers of a container directory are below
+    /// `DATA_ROOT/containers/<id>`, their sockets below `EXEC_ROOT/containers/<id>`; both exist
+    /// before a launch.
+    ///
+    /// # Errors
+    /// When the program cannot be read or copied.
+    pub fn new(program: &Path, exec_root: &Path, data_root: &Path) -> io::Result<Self> {
+        Ok(Self {
+            program: memfd::sealed_copy(&mut File::open(program)?, c"berth-shim")?,
+            exec_root: exec_root.to_owned(),
+            data_root: data_root.to_owned(),
+        })
+    }
+
+    fn runtime_directory(&self, id: &ContainerId) -> PathBuf {
+        self.exec_root.join("containers").join(id.to_string())
+    }
+
+    fn state_directory(&self, id: &ContainerId) -> PathBuf {
+        self.data_root.join("containers").join(id.to_string())
+    }
+}
+
+impl Launcher for ShimLauncher {
+    fn launch(
+        &self,
+        request: &LaunchRequest,
+        filter: Option<&[u8]>,
+        parked: Vec<OwnedFd>,
+    ) -> Result<Box<dyn Task>, LaunchError> {
+        if parked.len() != request.parked.len() || parked.len() > PARKED_MAX {
+            let text = format!(
+                "{} sockets for {} parked clients; at most {PARKED_MAX} can be parked",
+                parked.len(),
+                request.parked.len()
+            );
+            return Err(LaunchError::Request(text));
+        }
+        let id = &request.launch.id;
+        let runtime_directory = self.runtime_directory(id);
+        let mut descriptors = vec![
+            open_directory(&self.state_directory(id))?,
+            open_directory(&runtime_directory)?,
+        ];
+        descriptors.extend(parked);
+
+        let (ours, theirs) = UnixStream::pair().map_err(LaunchError::Spawn)?;
+        ours.set_read_timeout(Some(START_SILENCE_MAX))
+            .map_err(LaunchError::Spawn)?;
+        let name = id.to_string();
+        let monitor = spawn::spawn(
+            self.program.as_fd(),
+            PROGRAM_NAME,
+            name.as_ref(),
+            theirs.into(),
+        )
+        .map_err(LaunchError::Spawn)?;
+        let mut channel = Channel::new(ours);
+        match converse(&mut channel, request, filter, descriptors) {
+            Ok((running, init)) => {
+                let link = nonblocking(channel).map_err(LaunchError::Monitor)?;
+                let monitor = monitor.pidfd;
+                Ok(Box::new(ShimTask {
+                    running,
+                    init,
+                    monitor,
+                    link: Some(link),
+                    runtime_directory,
+                }))
+            }
+            Err(error) => {
+                // It ends by itself after FAILED; after anything else it must not start late.
+                if !matches!(error, LaunchError::Start(_)) {
+                    let _ = pidfd::send_signal(&monitor.pidfd, SIGKILL);
+                }
+                wait_and_reap(&monitor.pidfd);
+                Err(error)
+            }
+        }
+    }
+
+    fn adopt(&self, id: &ContainerId) -> Result<Box<dyn Task>, AdoptError> {
+        let runtime_directory = self.runtime_directory(id);
+        self.find(id, runtime_directory)
+            .map_err(|error| match error {
+                ChannelError::Frame(FrameError::Version { theirs }) => AdoptError::Version {
+                    id: *id,
+                    theirs,
+                    ours: PROTOCOL_VERSION,
+                },
+                ChannelError::Io(error) if is_gone(&error) => AdoptError::Gone(*id),
+                ChannelError::Io(source) => AdoptError::Monitor { id: *id, source },
+                other => AdoptError::Monitor {
+                    id: *id,
+                    source: io::Error::other(other),
+                },
+            })
+    }
+}
+
+impl ShimLauncher {
+    fn find(&self, id: &ContainerId, directory: PathBuf) -> Result<Box<dyn Task>, ChannelError> {
+        let socket = connect(&directory)?;
+        let peer = socket::peer(&socket)?;
+        let mut channel = greet(socket, &[Message::Status, Message::Watch])?;
+        let mut descriptors = Vec::new();
+        let Message::Started(running) = channel.receive(&mut descriptors)? else {
+            return Err(ChannelError::Unexpected);
+        };
+        let (Message::Done(0), Some(init)) = (channel.receive(&mut Vec::new())?, descriptors.pop())
+        else {
+            return Err(ChannelError::Unexpected);
+        };
+        // The descriptor is opened first: if the number then still belongs to the process that
+        // answered, the descriptor is that process.
+        let monitor = pidfd::open(peer.pid)?;
+        if process::identity(peer.pid)? != running.monitor {
+            let text = format!("the monitor of container {id} is not the process that listens");
+            return Err(io::Error::other(text).into());
+        }
+        let link = nonblocking(channel)?;
+        let link = Some(link);
+        Ok(Box::new(ShimTask {
+            running,
+            init,
+            monitor,
+            link,
+            runtime_directory: directory,
+        }))
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+struct ShimTask {
+    running: Running,
+    /// Process descriptors of the container's init and of the monitor.
+    init: OwnedFd,
+    monitor: OwnedFd,
+    link: Option<UnixStream>,
+    runtime_directory: PathBuf,
+}
+
+impl Task for ShimTask {
+    fn started(&self) -> &Started {
+        &self.running.started
+    }
+
+    fn monitor(&self) -> ProcessIdentity {
+        self.running.monitor
+    }
+
+    fn signal(&self, signal: i32) -> io::Result<()> {
+        pidfd::send_signal(&self.init, signal)
+    }
+
+    fn attach(&self, want: AttachWant) -> io::Result<UnixStream> {
+        let attached = connect(&self.runtime_directory)
+            .map_err(ChannelError::from)
+            .and_then(|socket| greet(socket, &[Message::Attach(want)]))
+            .and_then(|mut channel| match channel.receive(&mut Vec::new())? {
+                Message::Done(0) => Ok(channel.into_socket()),
+                Message::Done(error) => Err(io::Error::from_raw_os_error(error).into()),
+                _ => Err(ChannelError::Unexpected),
+            });
+        let socket = attached.map_err(|error| match error {
+            ChannelError::Io(error) => error,
+            other => io::Error::other(other),
+        })?;
+        socket.set_read_timeout(None)?;
+        socket.set_write_timeout(None)?;
+        Ok(socket)
+    }
+
+    fn take_link(&mut self) -> Option<UnixStream> {
+        self.link.take()
+    }
+
+    fn reap(&self) {
+        wait_and_reap(&self.monitor);
+    }
+}
+
+/// The engine's half of a start.
+fn converse(
+    channel: &mut Channel,
+    request: &LaunchRequest,
+    filter: Option<&[u8]>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Running, OwnedFd), LaunchError> {
+    // A monitor that refuses has said why before our writing fails: hear it out in any case.
+    let asked = ask(channel, request, filter, &descriptors);
+    drop(descriptors);
+    let mut received = Vec::new();
+    let answer = channel
+        .receive(&mut received)
+        .and_then(|hello| match hello {
+            Message::Hello => channel.receive(&mut received),
+            _ => Err(ChannelError::Unexpected),
+        });
+    match (answer, asked) {
+        (Ok(Message::Started(running)), _) => match received.pop() {
+            Some(init) => Ok((running, init)),
+            None => Err(launch_error(ChannelError::Unexpected)),
+        },
+        (Ok(Message::Failed(failure)), _) => Err(LaunchError::Start(failure)),
+        (Ok(_), _) => Err(launch_error(ChannelError::Unexpected)),
+        (Err(ChannelError::Io(_)), Err(error)) | (Err(error), _) => Err(launch_error(error)),
+    }
+}
+
+fn ask(
+    channel: &mut Channel,
+    request: &LaunchRequest,
+    filter: Option<&[u8]>,
+    descriptors: &[OwnedFd],
+) -> Result<(), ChannelError> {
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    channel.send(&Message::Hello, &[])?;
+    channel.send(&Message::Launch(Box::new(request.clone())), &descriptors)?;
+    channel.send(&Message::Filter(filter.unwrap_or_default().to_vec()), &[])
+}
+
+fn launch_error(error: ChannelError) -> LaunchError {
+    match error {
+        ChannelError::Frame(error) => LaunchError::Protocol(error),
+        ChannelError::Io(error) => LaunchError::Monitor(error),
+        other => LaunchError::Monitor(io::Error::other(other)),
+    }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, LaunchError> {
+    socket::open_directory(path).map_err(|source| LaunchError::Directory {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+fn connect(runtime_directory: &Path) -> io::Result<UnixStream> {
+    let directory = socket::open_directory(runtime_directory)?;
+    let socket = socket::connect_at(directory.as_fd(), SOCKET_NAME)?;
+    socket.set_read_timeout(Some(ANSWER_MAX))?;
+    socket.set_write_timeout(Some(ANSWER_MAX))?;
+    Ok(socket)
+}
+
+/// Sends HELLO and the requests behind it, and receives HELLO.
+fn greet(socket: UnixStream, requests: &[Message]) -> Result<Channel, ChannelError> {
+    let mut channel = Channel::new(socket);
+    let sent = std::iter::once(&Message::Hello)
+        .chain(requests)
+        .try_for_each(|message| channel.send(message, &[]));
+    match (channel.receive(&mut Vec::new()), sent) {
+        (Ok(Message::Hello), Ok(())) => Ok(channel),
+        (Ok(Message::Hello), Err(error)) | (Err(error), _) => Err(error),
+        (Ok(_), _) => Err(ChannelError::Unexpected),
+    }
+}
+
+fn nonblocking(channel: Channel) -> io::Result<UnixStream> {
+    let socket = channel.into_socket();
+    socket.set_read_timeout(None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Whether the error means that nobody listens, or that who did is ending.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    let kind = error.kind();
+    matches!(
+        kind,
+        NotFound | ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof
+    )
+}
+
+fn wait_and_reap(monitor: &OwnedFd) {
+    let limit = Timespec::try_from(REAP_MAX).ok();
+    let mut ended = [PollFd::new(monitor, PollFlags::IN)];
+    if poll(&mut ended, limit.as_ref()).is_ok_and(|ready| ready > 0) {
+        // ECHILD is the monitor of an earlier engine: init reaps that one.
+        let _ = pidfd::try_wait(monitor.as_fd());
+    }
+}

@@ -1,0 +1,130 @@
+//! Requests to a running monitor.
+
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use berth_shim::protocol::{FrameError, Message, Running};
+use berth_sys::{pidfd, socket};
+
+use super::connection::{Attached, Connection, Control, State};
+
+/// Longest piece of a frame that is read at a time.
+const PIECE_MAX: usize = 512;
+
+/// What has come on a connection.
+enum Incoming {
+    /// Not a whole frame yet.
+    Nothing,
+    Request(Message),
+    /// A frame of a kind that this version does not know.
+    Unknown(u16),
+    /// A peer of another version.
+    Foreign(FrameError),
+    /// The peer has ended its side, or sends something else altogether.
+    End,
+}
+
+/// Reads what has come and answers the requests in it. `running` and `init` describe the
+/// container.
+pub fn serve(connection: &mut Connection, running: &Running, init: BorrowedFd<'_>) {
+    // A request that turns the connection into streams ends this, and so does an answer that the
+    // peer has no room for.
+    while let State::Control(control) = &mut connection.state
+        && !control.finished
+        && connection.outgoing.is_empty()
+        && !connection.gone
+    {
+        match receive(control, &mut connection.socket) {
+            Incoming::Nothing => return,
+            Incoming::End => control.finished = true,
+            Incoming::Foreign(error) => {
+                control.finished = true;
+                answer(connection, &Message::Refused(error.to_string()));
+            }
+            Incoming::Request(Message::Hello) => {
+                control.greeted = true;
+                answer(connection, &Message::Hello);
+            }
+            _ if !control.greeted => control.finished = true,
+            Incoming::Unknown(kind) => answer(connection, &Message::Unsupported(kind)),
+            Incoming::Request(request) => perform(connection, &request, running, init),
+        }
+    }
+}
+
+fn receive(control: &mut Control, source: &mut impl Read) -> Incoming {
+    let mut buffer = [0; PIECE_MAX];
+    loop {
+        match control.decoder.frame() {
+            Ok(None) => {}
+            Err(_) => return Incoming::End,
+            Ok(Some(frame)) => {
+                let kind = frame.kind;
+                return match Message::decode(frame) {
+                    Ok(Some(message)) => Incoming::Request(message),
+                    Ok(None) => Incoming::Unknown(kind),
+                    Err(error @ FrameError::Version { .. }) => Incoming::Foreign(error),
+                    Err(_) => Incoming::End,
+                };
+            }
+        }
+        let (piece, _) = buffer.split_at_mut(control.decoder.wanted().min(PIECE_MAX));
+        match source.read(piece) {
+            Ok(0) => return Incoming::End,
+            Ok(count) => control.decoder.push(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Incoming::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Incoming::End,
+        }
+    }
+}
+
+fn perform(
+    connection: &mut Connection,
+    request: &Message,
+    running: &Running,
+    init: BorrowedFd<'_>,
+) {
+    match (request, &mut connection.state) {
+        (Message::Status, _) => answer_status(connection, running, init),
+        (Message::Signal(signal), _) => {
+            let result = pidfd::send_signal(init, *signal);
+            let number = result.err().map_or(0, |e| e.raw_os_error().unwrap_or(-1));
+            answer(connection, &Message::Done(number));
+        }
+        (Message::Watch, State::Control(control)) => {
+            control.watching = true;
+            answer(connection, &Message::Done(0));
+        }
+        (Message::Attach(want), _) => {
+            answer(connection, &Message::Done(0));
+            connection.state = State::Attached(Attached::new(*want));
+        }
+        // An answer, or an order that only the engine's own socket takes.
+        (_, State::Control(control)) => control.finished = true,
+        (_, State::Attached(_)) => {}
+    }
+}
+
+fn answer(connection: &mut Connection, message: &Message) {
+    match message.encode() {
+        Ok(frame) => connection.answer(&frame),
+        Err(_) => connection.abandon(),
+    }
+}
+
+/// STARTED, with the process descriptor on its first byte. The queue carries no descriptors, so
+/// a socket that takes nothing although nothing waits is given up.
+fn answer_status(connection: &mut Connection, running: &Running, init: BorrowedFd<'_>) {
+    let sent = Message::Started(running.clone())
+        .encode()
+        .ok()
+        .and_then(|frame| {
+            let sent = socket::send(connection.socket.as_fd(), &[IoSlice::new(&frame)], &[init]);
+            Some((sent.ok()?, frame))
+        });
+    match sent {
+        Some((sent, frame)) => connection.answer(frame.get(sent..).unwrap_or_default()),
+        None => connection.abandon(),
+    }
+}

@@ -1,0 +1,199 @@
+//! What the frames mean.
+
+use berth_types::launch::{ExitRecord, Launch, ProcessIdentity, StartFailure, Started};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::decoder::check_version;
+use super::{Frame, FrameError, MAGIC};
+
+/// Everything a monitor is told at its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaunchRequest {
+    /// The container.
+    pub launch: Launch,
+    /// What the parked clients want, in the order of their sockets. They are attached before the
+    /// program runs and therefore miss nothing. At most [`super::PARKED_MAX`].
+    pub parked: Vec<AttachWant>,
+}
+
+/// What an attached client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachWant {
+    /// Send input. Input of a client that did not ask is read and thrown away.
+    pub stdin: bool,
+    /// Receive standard output.
+    pub stdout: bool,
+    /// Receive standard error.
+    pub stderr: bool,
+    /// How a client that does not read is treated.
+    pub role: Role,
+}
+
+impl AttachWant {
+    /// A client that the program waits for.
+    pub const fn new(stdin: bool, stdout: bool, stderr: bool) -> Self {
+        Self {
+            stdin,
+            stdout,
+            stderr,
+            role: Role::Follow,
+        }
+    }
+
+    /// The same without input.
+    pub const fn without_stdin(self) -> Self {
+        Self {
+            stdin: false,
+            ..self
+        }
+    }
+}
+
+/// How an attached client that does not read is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The program waits for it: it gets every byte. What `docker attach` is.
+    Follow,
+    /// Nobody waits for it: output that it has no room for is skipped, and it is told how much.
+    Watch,
+}
+
+/// A container that runs, and who watches over it. The body of STARTED.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The monitor itself.
+    pub monitor: ProcessIdentity,
+    /// The container. The phases of the start are told in answer to LAUNCH only.
+    pub started: Started,
+}
+
+/// A frame with its body understood.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// The first frame of either side.
+    Hello,
+    /// The sender will not talk to the receiver, and says why. Its version is in the header, so
+    /// a receiver of another version need not understand the text. The end.
+    Refused(String),
+    /// Start this container; the descriptors come along.
+    Launch(Box<LaunchRequest>),
+    /// The compiled seccomp filter of the launch before; empty for none.
+    Filter(Vec<u8>),
+    /// The container runs; a pidfd of its init comes along.
+    Started(Running),
+    /// The container did not start, and nothing of it is left. The end.
+    Failed(StartFailure),
+    /// Ask for STARTED.
+    Status,
+    /// Ask to be told of the exit.
+    Watch,
+    /// Turn this connection into streams.
+    Attach(AttachWant),
+    /// Send a signal to the container's init.
+    Signal(i32),
+    /// The answer to a request that has no other: 0, or an error number of the kernel.
+    Done(i32),
+    /// The container ended. The end.
+    Exited(ExitRecord),
+    /// The answer to a kind that the monitor does not know.
+    Unsupported(u16),
+}
+
+mod kind {
+    pub const HELLO: u16 = 1;
+    pub const REFUSED: u16 = 2;
+    pub const LAUNCH: u16 = 3;
+    pub const FILTER: u16 = 4;
+    pub const STARTED: u16 = 5;
+    pub const FAILED: u16 = 6;
+    pub const STATUS: u16 = 7;
+    pub const WATCH: u16 = 8;
+    pub const ATTACH: u16 = 9;
+    pub const SIGNAL: u16 = 10;
+    pub const DONE: u16 = 11;
+    pub const EXITED: u16 = 12;
+    pub const UNSUPPORTED: u16 = 13;
+}
+
+impl Message {
+    /// The message as a frame of this version.
+    ///
+    /// # Errors
+    /// [`FrameError::Body`] for something JSON cannot hold.
+    pub fn frame(&self) -> Result<Frame, FrameError> {
+        let (kind, body) = match self {
+            Self::Hello => (kind::HELLO, MAGIC.to_vec()),
+            Self::Refused(text) => (kind::REFUSED, text.as_bytes().to_vec()),
+            Self::Launch(request) => (kind::LAUNCH, json(kind::LAUNCH, request)?),
+            Self::Filter(program) => (kind::FILTER, program.clone()),
+            Self::Started(running) => (kind::STARTED, json(kind::STARTED, running)?),
+            Self::Failed(failure) => (kind::FAILED, json(kind::FAILED, failure)?),
+            Self::Status => (kind::STATUS, Vec::new()),
+            Self::Watch => (kind::WATCH, Vec::new()),
+            Self::Attach(want) => (kind::ATTACH, json(kind::ATTACH, want)?),
+            Self::Signal(signal) => (kind::SIGNAL, signal.to_le_bytes().to_vec()),
+            Self::Done(error) => (kind::DONE, error.to_le_bytes().to_vec()),
+            Self::Exited(record) => (kind::EXITED, json(kind::EXITED, record)?),
+            Self::Unsupported(other) => (kind::UNSUPPORTED, other.to_le_bytes().to_vec()),
+        };
+        Ok(Frame::new(kind, body))
+    }
+
+    /// The bytes on the wire.
+    ///
+    /// # Errors
+    /// As [`Message::frame`] and [`Frame::encode`].
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        self.frame()?.encode()
+    }
+
+    /// What `frame` means; none for a kind that this version does not know.
+    ///
+    /// # Errors
+    /// [`FrameError`] for a frame of another version, or a body that does not fit its kind.
+    pub fn decode(frame: Frame) -> Result<Option<Self>, FrameError> {
+        check_version(&frame)?;
+        Ok(Some(match frame.kind {
+            kind::HELLO if frame.body == MAGIC => Self::Hello,
+            kind::HELLO => return Err(FrameError::Magic),
+            kind::REFUSED => Self::Refused(String::from_utf8_lossy(&frame.body).into_owned()),
+            kind::LAUNCH => Self::Launch(parse(&frame)?),
+            kind::FILTER => Self::Filter(frame.body),
+            kind::STARTED => Self::Started(parse(&frame)?),
+            kind::FAILED => Self::Failed(parse(&frame)?),
+            kind::STATUS => Self::Status,
+            kind::WATCH => Self::Watch,
+            kind::ATTACH => Self::Attach(parse(&frame)?),
+            kind::SIGNAL => Self::Signal(i32::from_le_bytes(exact(&frame)?)),
+            kind::DONE => Self::Done(i32::from_le_bytes(exact(&frame)?)),
+            kind::EXITED => Self::Exited(parse(&frame)?),
+            kind::UNSUPPORTED => Self::Unsupported(u16::from_le_bytes(exact(&frame)?)),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn json(kind: u16, value: &impl Serialize) -> Result<Vec<u8>, FrameError> {
+    serde_json::to_vec(value).map_err(|e| FrameError::Body {
+        kind,
+        source: Some(e),
+    })
+}
+
+fn parse<T: DeserializeOwned>(frame: &Frame) -> Result<T, FrameError> {
+    let Frame { kind, body, .. } = frame;
+    serde_json::from_slice(body).map_err(|e| FrameError::Body {
+        kind: *kind,
+        source: Some(e),
+    })
+}
+
+fn exact<const N: usize>(frame: &Frame) -> Result<[u8; N], FrameError> {
+    let wrong = FrameError::Body {
+        kind: frame.kind,
+        source: None,
+    };
+    <[u8; N]>::try_from(frame.body.as_slice()).map_err(|_| wrong)
+}
