@@ -1,0 +1,180 @@
+//! The storage's verbs. Each blocks: async callers use a blocking thread.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use berth_store::{Db, WriteTxn};
+use berth_types::{ContainerId, LayerId};
+use berth_unpack::Unpacker;
+
+use crate::error::StorageError;
+use crate::fsck::{self, Finding};
+use crate::layout::{Paths, Root};
+use crate::record::Layer;
+use crate::snapshots::{self, Snapshot};
+use crate::tree::Usage;
+use crate::{layers, sweep};
+
+/// The bytes below one data root; clones are the same one.
+#[derive(Clone)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub root: Root,
+    pub db: Db,
+    pub unpacker: Unpacker,
+    /// Held while a layer's directory and row come into being or go, so that they do together.
+    pub publishing: Mutex<()>,
+    /// Temporary names in use by this process, which are nobody's leftovers.
+    pub unfinished: Mutex<HashSet<String>>,
+}
+
+impl Storage {
+    /// Opens the data root at `path`, makes its directories where they are missing, finishes the
+    /// removals that were begun and removes what was half made. What cannot be removed is logged
+    /// and shows in [`Storage::fsck`].
+    ///
+    /// # Errors
+    /// The root belongs to another database, or it or the database does not work.
+    pub fn open(path: &Path, db: Db, unpacker: Unpacker) -> Result<Self, StorageError> {
+        let root = Root::open(path, db.install_id())?;
+        let publishing = Mutex::new(());
+        let unfinished = Mutex::new(HashSet::new());
+        let inner = Inner {
+            root,
+            db,
+            unpacker,
+            publishing,
+            unfinished,
+        };
+        sweep::leftovers(&inner)?;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Where things are.
+    pub fn paths(&self) -> &Paths {
+        &self.inner.root.paths
+    }
+
+    /// Unpacks one archive, a tar in any of the usual compressions, as a layer upon `parent`, and
+    /// lets `owner` claim it (see [`crate::claims`]). The same layer upon the same parent is
+    /// kept once.
+    ///
+    /// # Errors
+    /// The archive is refused, the parent is not there or too high, the disk is full, ...;
+    /// nothing is left behind then.
+    pub fn ingest_layer(
+        &self,
+        owner: &str,
+        archive: OwnedFd,
+        parent: Option<LayerId>,
+    ) -> Result<Layer, StorageError> {
+        layers::ingest(&self.inner, owner, archive, parent)
+    }
+
+    /// One layer.
+    ///
+    /// # Errors
+    /// There is none, or its row is damaged.
+    pub fn layer(&self, id: LayerId) -> Result<Layer, StorageError> {
+        layers::find(&self.inner, id)
+    }
+
+    /// The layers from the lowest up to `top`.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn chain(&self, top: LayerId) -> Result<Vec<Layer>, StorageError> {
+        layers::chain(&self.inner, top)
+    }
+
+    /// Removes a layer that nobody claims, and those below it that then nobody claims.
+    ///
+    /// # Errors
+    /// [`StorageError::LayerInUse`], or the removal failed; it is finished at the next start then.
+    pub fn remove_layer(&self, id: LayerId) -> Result<(), StorageError> {
+        layers::remove(&self.inner, id)
+    }
+
+    /// For a domain at start: gives up the claims of owners that `is_gone` knows to be gone, and
+    /// removes the layers that nobody claims any more. Other domains' owners are left to them.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn drop_claims(
+        &self,
+        is_gone: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<(), StorageError> {
+        layers::drop_claims(&self.inner, is_gone)
+    }
+
+    /// Within the transaction that creates a container: records that it will have a snapshot upon
+    /// `top`, and claims `top` for it. Nothing is made yet.
+    ///
+    /// # Errors
+    /// There is no such layer.
+    pub fn reserve(
+        txn: &mut WriteTxn<'_>,
+        id: ContainerId,
+        top: Option<LayerId>,
+    ) -> Result<(), StorageError> {
+        snapshots::reserve(txn, id, top)
+    }
+
+    /// Makes the directories of a reserved snapshot, where they are not there yet, and tells where
+    /// everything is.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSnapshot`] if it is not reserved or already condemned; the disk is full.
+    pub fn prepare(&self, id: ContainerId) -> Result<Snapshot, StorageError> {
+        snapshots::prepare(&self.inner, id)
+    }
+
+    /// Makes the directory of a container's log and exit record, if it is not there.
+    ///
+    /// # Errors
+    /// The file system fails.
+    pub fn make_state(&self, id: ContainerId) -> Result<PathBuf, StorageError> {
+        snapshots::make_state(&self.inner, id)
+    }
+
+    /// Within the transaction that removes a container: gives its snapshot and its claim up and
+    /// records that its directories are garbage. Idempotent.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn condemn(txn: &mut WriteTxn<'_>, id: ContainerId) -> Result<(), StorageError> {
+        snapshots::condemn(txn, id)
+    }
+
+    /// Removes the directories of a condemned container: snapshot, log and exit record. Their
+    /// names are free at once. Idempotent; what fails is tried again at the next start.
+    ///
+    /// # Errors
+    /// Something could not be removed. Everything else has been.
+    pub fn collect(&self, id: ContainerId) -> Result<(), StorageError> {
+        snapshots::collect(&self.inner, id)
+    }
+
+    /// What a container's own files take; all zero before it was prepared.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub fn usage(&self, id: ContainerId) -> Result<Usage, StorageError> {
+        snapshots::usage(&self.inner, id)
+    }
+
+    /// Compares rows and directories, and changes nothing. Empty is well.
+    ///
+    /// # Errors
+    /// The database or a directory cannot be read.
+    pub fn fsck(&self) -> Result<Vec<Finding>, StorageError> {
+        fsck::check(&self.inner)
+    }
+}
