@@ -1,0 +1,419 @@
+//! One task per container: it alone changes the container's state.
+//!
+//! The loop takes an input (a request, the monitor's report, the time), steps the pure
+//! [`Lifecycle`], carries the effects out and publishes an immutable snapshot. Readers look at
+//! the snapshot and never wait for this task.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_shim::protocol::{Decoder, Event};
+use berth_shim::{AttachWant, Task};
+use berth_types::Timestamp;
+use berth_types::launch::{Phase as TimedPhase, StartFailure};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::effects::{self, LaunchFault};
+use crate::error::ContainerError;
+use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
+use crate::record::{Phase, Record};
+use crate::service::Shared;
+
+/// Requests that wait for one container. A client past this waits in its own connection.
+const MAILBOX: usize = 32;
+/// Clients that may attach before the start.
+const PARKED_MAX: usize = 16;
+/// Bytes read from the monitor's link at once.
+const LINK_READ: usize = 4096;
+
+/// What came of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// There was nothing to do.
+    pub unchanged: bool,
+    /// Where the time of a start went.
+    pub phases: Vec<TimedPhase>,
+}
+
+/// A request to the actor.
+pub(crate) enum Request {
+    /// An input for the state machine.
+    Step(Input, oneshot::Sender<Result<Report, ContainerError>>),
+    /// A client that wants the container's streams.
+    Attach(
+        AttachWant,
+        oneshot::Sender<Result<UnixStream, ContainerError>>,
+    ),
+}
+
+/// How others reach one container.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    requests: mpsc::Sender<Request>,
+    /// The newest snapshot.
+    pub snapshot: watch::Receiver<Arc<Record>>,
+}
+
+impl Handle {
+    /// Sends an input and waits for what comes of it.
+    pub async fn step(&self, input: Input) -> Result<Report, ContainerError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Request::Step(input, answer)).await?;
+        result.await.map_err(|_| self.gone())?
+    }
+
+    /// The container's streams: Docker-framed output to read, plain input to write.
+    pub async fn attach(&self, want: AttachWant) -> Result<UnixStream, ContainerError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Request::Attach(want, answer)).await?;
+        result.await.map_err(|_| self.gone())?
+    }
+
+    async fn send(&self, request: Request) -> Result<(), ContainerError> {
+        self.requests.send(request).await.map_err(|_| self.gone())
+    }
+
+    /// The actor ended: the container was removed while the request was on its way.
+    fn gone(&self) -> ContainerError {
+        ContainerError::NotFound(self.snapshot.borrow().id.to_string())
+    }
+}
+
+/// A client that waits for the start.
+struct Parked {
+    want: AttachWant,
+    far_end: std::os::unix::net::UnixStream,
+}
+
+/// The connection that tells of the end of a run.
+struct Link {
+    stream: UnixStream,
+    decoder: Decoder,
+}
+
+struct Actor {
+    shared: Arc<Shared>,
+    record: Record,
+    life: Lifecycle,
+    task: Option<Box<dyn Task>>,
+    link: Option<Link>,
+    parked: Vec<Parked>,
+    publish: watch::Sender<Arc<Record>>,
+    requests: mpsc::Receiver<Request>,
+    failure: Option<ContainerError>,
+    phases: Vec<TimedPhase>,
+}
+
+/// Starts the actor of a container. `adopted` is the monitor that an earlier engine left, and
+/// `first` an input that the boot has for it.
+pub(crate) fn spawn(
+    shared: Arc<Shared>,
+    record: Record,
+    adopted: Option<Box<dyn Task>>,
+    first: Option<Input>,
+) -> Handle {
+    let (sender, requests) = mpsc::channel(MAILBOX);
+    let (publish, snapshot) = watch::channel(Arc::new(record.clone()));
+    let life = Lifecycle::new(record.state.clone(), record.host.auto_remove);
+    let actor = Actor {
+        shared,
+        record,
+        life,
+        task: None,
+        link: None,
+        parked: Vec::new(),
+        publish,
+        requests,
+        failure: None,
+        phases: Vec::new(),
+    };
+    tokio::spawn(actor.run(adopted, first));
+    Handle {
+        requests: sender,
+        snapshot,
+    }
+}
+
+impl Actor {
+    async fn run(mut self, adopted: Option<Box<dyn Task>>, first: Option<Input>) {
+        if let Some(task) = adopted {
+            let launched = launched(task.as_ref());
+            self.take_task(task);
+            self.internal(Input::Started(launched)).await;
+        }
+        if let Some(input) = first {
+            self.internal(input).await;
+        }
+        while self.life.state().phase != Phase::Removed {
+            let deadline = self.life.deadline();
+            tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(request) => self.serve(request).await,
+                    None => return,
+                },
+                end = next_end(&mut self.link) => {
+                    let end = self.settle_end(end).await;
+                    self.internal(Input::Ended(end)).await;
+                }
+                () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
+            }
+        }
+    }
+
+    async fn serve(&mut self, request: Request) {
+        match request {
+            Request::Step(input, answer) => {
+                // The client may be gone; what it asked for is done all the same.
+                let _ = answer.send(self.request(input).await);
+            }
+            Request::Attach(want, answer) => {
+                let _ = answer.send(self.attach(want));
+            }
+        }
+    }
+
+    /// An input that nobody waits for.
+    async fn internal(&mut self, input: Input) {
+        if let Err(error) = self.request(input).await {
+            tracing::warn!(id = %self.record.id, %error, "container input failed");
+        }
+    }
+
+    async fn request(&mut self, input: Input) -> Result<Report, ContainerError> {
+        self.failure = None;
+        self.phases.clear();
+        let mut queue = VecDeque::from([input]);
+        let mut report = Report {
+            unchanged: true,
+            phases: Vec::new(),
+        };
+        while let Some(input) = queue.pop_front() {
+            let done = self
+                .life
+                .step(input)
+                .map_err(|refused| self.refusal(refused))?;
+            self.record.state.clone_from(self.life.state());
+            let Done::Effects(list) = done else { continue };
+            report.unchanged = false;
+            for effect in list {
+                if let Some(next) = self.perform(effect).await {
+                    queue.push_back(next);
+                }
+            }
+        }
+        self.publish.send_replace(Arc::new(self.record.clone()));
+        report.phases = std::mem::take(&mut self.phases);
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(report),
+        }
+    }
+
+    fn refusal(&self, refused: Refused) -> ContainerError {
+        let id = self.record.id;
+        match refused {
+            Refused::NotRunning => {
+                ContainerError::Conflict(format!("container {id} is not running"))
+            }
+            Refused::Running => ContainerError::Conflict(format!(
+                "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                self.record.name
+            )),
+            Refused::Removing => ContainerError::Removing(id.to_string()),
+            Refused::Stray => {
+                ContainerError::Conflict(format!("container {id} is in no state for that any more"))
+            }
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Launch => Some(self.launch().await),
+            Effect::Signal(number) => {
+                self.signal(number);
+                None
+            }
+            Effect::ClearRuntime => {
+                self.clear_runtime().await;
+                None
+            }
+            Effect::Commit => {
+                if let Err(error) = self.shared.commit(&self.record).await {
+                    self.failure.get_or_insert(error);
+                } else {
+                    self.publish.send_replace(Arc::new(self.record.clone()));
+                }
+                None
+            }
+            Effect::Remove => Some(match self.shared.remove(&self.record).await {
+                Ok(()) => Input::RemoveDone,
+                Err(error) => {
+                    self.failure.get_or_insert(error);
+                    Input::RemoveFailed
+                }
+            }),
+        }
+    }
+
+    async fn launch(&mut self) -> Input {
+        let shared = Arc::clone(&self.shared);
+        let record = self.record.clone();
+        let parked = std::mem::take(&mut self.parked);
+        let (wants, ends): (Vec<_>, Vec<OwnedFd>) = parked
+            .into_iter()
+            .map(|p| (p.want, OwnedFd::from(p.far_end)))
+            .unzip();
+        let launch = move || effects::launch(&shared, &record, wants, ends);
+        match tokio::task::spawn_blocking(launch).await {
+            Ok(Ok((task, mut phases))) => {
+                phases.extend(task.started().phases.iter().cloned());
+                self.phases = phases;
+                let launched = launched(task.as_ref());
+                self.take_task(task);
+                Input::Started(launched)
+            }
+            Ok(Err(fault)) => self.launch_failed(fault),
+            Err(_) => self.launch_failed(LaunchFault::internal("the launch was interrupted")),
+        }
+    }
+
+    fn launch_failed(&mut self, fault: LaunchFault) -> Input {
+        let failure: StartFailure = fault.failure;
+        self.failure = Some(fault.error.unwrap_or_else(|| ContainerError::Start {
+            id: self.record.id.short(),
+            failure: failure.clone(),
+        }));
+        Input::StartFailed(failure)
+    }
+
+    fn take_task(&mut self, mut task: Box<dyn Task>) {
+        self.link = task.take_link().and_then(|stream| {
+            let stream = UnixStream::from_std(stream).ok()?;
+            Some(Link {
+                stream,
+                decoder: Decoder::default(),
+            })
+        });
+        self.task = Some(task);
+    }
+
+    fn signal(&mut self, number: i32) {
+        let Some(task) = &self.task else { return };
+        if let Err(error) = task.signal(number) {
+            // A program that has just ended cannot be signalled; its end is on its way.
+            tracing::debug!(id = %self.record.id, number, %error, "signal not delivered");
+        }
+    }
+
+    /// Turns what the link said into an end: an exit record, or the reason why there is none.
+    async fn settle_end(&mut self, end: Option<End>) -> End {
+        self.link = None;
+        let task = self.task.take();
+        let shared = Arc::clone(&self.shared);
+        let id = self.record.id;
+        let settle = move || {
+            if let Some(task) = task {
+                task.reap();
+            }
+            end.unwrap_or_else(|| effects::end_without_word(&shared, id))
+        };
+        tokio::task::spawn_blocking(settle)
+            .await
+            .unwrap_or_else(|_| End::Unseen {
+                at: Timestamp::now(),
+                reason: "the engine could not find out how the container ended".to_owned(),
+            })
+    }
+
+    async fn clear_runtime(&mut self) {
+        self.task = None;
+        self.link = None;
+        let shared = Arc::clone(&self.shared);
+        let id = self.record.id;
+        let clear = move || effects::clear_runtime(&shared, id);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(clear).await {
+            tracing::warn!(%id, %error, "runtime directory not cleared");
+        }
+    }
+
+    fn attach(&mut self, want: AttachWant) -> Result<UnixStream, ContainerError> {
+        let id = self.record.id;
+        let io = |what| {
+            move |source| ContainerError::Io {
+                what,
+                id: id.to_string(),
+                source,
+            }
+        };
+        let stream = match (&self.task, self.life.state().phase) {
+            (Some(task), Phase::Running) => {
+                task.attach(want).map_err(io("attach to the monitor"))?
+            }
+            (_, Phase::Created | Phase::Exited) => self.park(want).map_err(io("park a client"))?,
+            _ => {
+                return Err(ContainerError::Conflict(format!(
+                    "container {id} cannot be attached to now"
+                )));
+            }
+        };
+        stream
+            .set_nonblocking(true)
+            .map_err(io("attach to the monitor"))?;
+        UnixStream::from_std(stream).map_err(io("attach to the monitor"))
+    }
+
+    fn park(&mut self, want: AttachWant) -> std::io::Result<std::os::unix::net::UnixStream> {
+        // A client that left before the start gives its place up.
+        self.parked.retain(|p| !effects::hung_up(&p.far_end));
+        if self.parked.len() >= PARKED_MAX {
+            return Err(std::io::Error::other(
+                "too many clients wait for the start already",
+            ));
+        }
+        let (near, far_end) = std::os::unix::net::UnixStream::pair()?;
+        self.parked.push(Parked { want, far_end });
+        Ok(near)
+    }
+}
+
+fn launched(task: &dyn Task) -> Launched {
+    let started = task.started();
+    Launched {
+        init: started.init,
+        monitor: task.monitor(),
+        at: started.at,
+    }
+}
+
+/// Waits for the monitor's word: `Some` is an exit record, `None` a monitor that is gone.
+async fn next_end(link: &mut Option<Link>) -> Option<End> {
+    let Some(link) = link else {
+        return std::future::pending().await;
+    };
+    let mut buffer = [0; LINK_READ];
+    loop {
+        match link.decoder.event() {
+            Ok(Some(Event::Exited(record))) => return Some(End::Recorded(record)),
+            Ok(None) => {}
+            Err(_) => return None,
+        }
+        match link.stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(n) => link.decoder.push(&buffer[..n]),
+        }
+    }
+}
+
+async fn until(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(at) => {
+            let left = at.as_nanos().saturating_sub(Timestamp::now().as_nanos());
+            tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,255 @@
+//! What the actor's effects do to the machine: idempotent, blocking, named after the container.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Instant;
+
+use berth_shim::{AttachWant, LaunchError, LaunchRequest, Task};
+use berth_store::failpoint;
+use berth_sys::cgroup;
+use berth_types::launch::{
+    EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, StartFailure, StartFailureKind,
+};
+use berth_types::{ContainerId, Timestamp};
+
+use crate::error::ContainerError;
+use crate::hostfiles;
+use crate::lifecycle::End;
+use crate::record::Record;
+use crate::service::Shared;
+use crate::spec;
+
+/// Largest exit record that is read, in bytes.
+const EXIT_RECORD_MAX: u64 = 64 << 10;
+
+/// A launch that did not happen.
+pub(crate) struct LaunchFault {
+    /// What the record keeps.
+    pub failure: StartFailure,
+    /// What the client is told, where that is more than the failure.
+    pub error: Option<ContainerError>,
+}
+
+impl LaunchFault {
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::of(StartFailureKind::Internal, message)
+    }
+
+    fn of(kind: StartFailureKind, message: impl Into<String>) -> Self {
+        Self {
+            failure: StartFailure {
+                kind,
+                message: message.into(),
+            },
+            error: None,
+        }
+    }
+}
+
+impl From<ContainerError> for LaunchFault {
+    fn from(error: ContainerError) -> Self {
+        let message = chain(&error);
+        Self {
+            error: Some(error),
+            ..Self::internal(message)
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Starts a container: directories, files, the intent, the monitor.
+pub(crate) fn launch(
+    shared: &Shared,
+    record: &Record,
+    wants: Vec<AttachWant>,
+    ends: Vec<OwnedFd>,
+) -> Result<(Box<dyn Task>, Vec<TimedPhase>), LaunchFault> {
+    failpoint::hit("start.begin");
+    let begun = Instant::now();
+    let mut phases = Vec::new();
+    let mut phase = |name: &str, since: Instant| {
+        let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        phases.push(TimedPhase {
+            name: name.to_owned(),
+            us,
+        });
+        Instant::now()
+    };
+    let io = |what| {
+        move |source| {
+            LaunchFault::from(ContainerError::Io {
+                what,
+                id: record.id.to_string(),
+                source,
+            })
+        }
+    };
+
+    let snapshot = shared
+        .storage
+        .prepare(record.id)
+        .map_err(|e| LaunchFault::from(ContainerError::from(e)))?;
+    let state = shared
+        .storage
+        .make_state(record.id)
+        .map_err(|e| LaunchFault::from(ContainerError::from(e)))?;
+    make_bind_sources(record)?;
+    hostfiles::write(record, &shared.facts, &state).map_err(io("write the host files"))?;
+    remove_if_there(&state.join("exit.json")).map_err(io("clear the last exit record"))?;
+    let at = phase("engine: files", begun);
+
+    make_runtime_dir(&shared.runtime_dir(record.id)).map_err(io("make the runtime directory"))?;
+    failpoint::hit("start.intent");
+    let lower: Vec<String> = snapshot
+        .lower
+        .iter()
+        .map(|p| p.to_string_lossy().into_owned())
+        .collect();
+    let dirs = spec::Dirs {
+        state: &state,
+        lower: &lower,
+        upper: &snapshot.upper.to_string_lossy(),
+        work: &snapshot.work.to_string_lossy(),
+    };
+    let launch = spec::launch(record, &shared.facts, dirs).map_err(LaunchFault::from)?;
+    let filter = shared
+        .filters
+        .get(&record.host, shared.facts.capabilities)
+        .map_err(LaunchFault::from)?;
+    let at = phase("engine: spec and filter", at);
+
+    let request = LaunchRequest {
+        launch,
+        parked: wants,
+    };
+    let bytes = filter.as_ref().map(|f| f.as_bytes());
+    let task = shared
+        .launcher
+        .launch(&request, bytes, ends)
+        .map_err(launch_error)?;
+    failpoint::hit("start.launched");
+    phase("engine: monitor", at);
+    Ok((task, phases))
+}
+
+fn launch_error(error: LaunchError) -> LaunchFault {
+    match error {
+        LaunchError::Start(failure) => LaunchFault {
+            failure,
+            error: None,
+        },
+        other => LaunchFault::internal(chain(&other)),
+    }
+}
+
+/// Docker's `-v` makes a missing source directory; `--mount` refuses it.
+fn make_bind_sources(record: &Record) -> Result<(), LaunchFault> {
+    for bind in &record.host.binds {
+        let source = Path::new(&bind.source);
+        if source.exists() {
+            continue;
+        }
+        let missing = |why: &str| {
+            LaunchFault::of(
+                StartFailureKind::BadMount,
+                format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}{why}",
+                    bind.source
+                ),
+            )
+        };
+        if bind.short.is_none() {
+            return Err(missing(""));
+        }
+        fs::create_dir_all(source).map_err(|e| missing(&format!(" and cannot be made: {e}")))?;
+    }
+    Ok(())
+}
+
+/// The intent to start: a directory that lives where the kernel's objects live, and is gone with
+/// them after a power cut.
+fn make_runtime_dir(dir: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes the directory that announced the run.
+pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> {
+    match fs::remove_dir_all(shared.runtime_dir(id)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// How a container ended whose monitor said nothing: by its exit record, which is written before
+/// anyone is told, or unseen; then nothing of it may live on.
+pub(crate) fn end_without_word(shared: &Shared, id: ContainerId) -> End {
+    if let Some(record) = read_exit_record(shared, id) {
+        return End::Recorded(record);
+    }
+    kill_cgroup(shared, id);
+    End::Unseen {
+        at: Timestamp::now(),
+        reason: "the container's monitor was killed, and the container with it".to_owned(),
+    }
+}
+
+/// Kills whatever is left in a container's control group and removes the group.
+pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
+    let path = format!("{}/{id}", shared.facts.cgroup_parent);
+    let result = cgroup::Cgroup::find(&path).and_then(|group| match group {
+        Some(group) => group.kill_all().and_then(|()| group.remove()),
+        None => Ok(()),
+    });
+    if let Err(error) = result {
+        tracing::warn!(%id, error = %chain(&error), "control group not removed");
+    }
+}
+
+/// The exit record of the last run, if one was written. A damaged one counts as none.
+pub(crate) fn read_exit_record(shared: &Shared, id: ContainerId) -> Option<ExitRecord> {
+    use std::io::Read as _;
+    let path = shared.storage.paths().state(id).join("exit.json");
+    let mut text = String::new();
+    fs::File::open(path)
+        .ok()?
+        .take(EXIT_RECORD_MAX)
+        .read_to_string(&mut text)
+        .ok()?;
+    let record: ExitRecord = serde_json::from_str(&text).ok()?;
+    (record.version == EXIT_RECORD_VERSION).then_some(record)
+}
+
+/// Whether the other end of a parked client's stream is closed.
+pub(crate) fn hung_up(stream: &UnixStream) -> bool {
+    use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
+}

@@ -1,0 +1,94 @@
+//! What can go wrong with a container, in words for the person who asked.
+
+use berth_types::ErrorKind;
+use berth_types::launch::{StartFailure, StartFailureKind};
+
+/// A request about a container that was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// No container of this name or id is visible to the caller.
+    #[error("No such container: {0}")]
+    NotFound(String),
+    /// An id prefix fits several containers.
+    #[error("container id prefix {0:?} fits more than one container: give more digits")]
+    Ambiguous(String),
+    /// The request is wrong in itself; the text says how.
+    #[error("{0}")]
+    Invalid(String),
+    /// A valid request for something that is not built; the text says what.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The name is taken.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". \
+         You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameTaken {
+        /// The name without a slash.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// The container's present state does not allow the request; the text says which state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The container is being removed by another request.
+    #[error("removal of container {0} is already in progress")]
+    Removing(String),
+    /// The program could not be started.
+    #[error("failed to start container {id}: {}", failure.message)]
+    Start {
+        /// Short id of the container.
+        id: String,
+        /// What the runtime said.
+        failure: StartFailure,
+    },
+    /// The image is not there, or is ambiguous.
+    #[error(transparent)]
+    Image(#[from] berth_image::ImageError),
+    /// The storage below failed.
+    #[error(transparent)]
+    Storage(#[from] berth_storage::StorageError),
+    /// The metadata database failed.
+    #[error("cannot record the container's state")]
+    Store(#[from] berth_store::StoreError),
+    /// A file or a kernel object of the container could not be handled.
+    #[error("cannot {what} of container {id}")]
+    Io {
+        /// The operation and its object, "write the hosts file".
+        what: &'static str,
+        /// The container.
+        id: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The engine is going down and takes no more work.
+    #[error("the engine is shutting down: try again when it is back")]
+    ShuttingDown,
+}
+
+impl ContainerError {
+    /// The kind, for a status code.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Ambiguous(_) | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::NameTaken { .. } | Self::Conflict(_) | Self::Removing(_) => ErrorKind::Conflict,
+            Self::Start { failure, .. } => match failure.kind {
+                StartFailureKind::CommandNotFound
+                | StartFailureKind::NotExecutable
+                | StartFailureKind::BadMount
+                | StartFailureKind::BadLimit
+                | StartFailureKind::UnknownUser => ErrorKind::Invalid,
+                StartFailureKind::Internal => ErrorKind::Internal,
+            },
+            Self::Image(error) => error.kind(),
+            Self::Storage(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Io { .. } => ErrorKind::Internal,
+            Self::ShuttingDown => ErrorKind::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Does what is recorded agree with what is on disk and in the kernel?
+
+use std::collections::HashSet;
+
+use berth_sys::cgroup;
+use berth_types::ContainerId;
+
+use crate::boot::ids_in;
+use crate::record::Phase;
+use crate::service::Containers;
+
+/// One disagreement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which sort, one word.
+    pub kind: &'static str,
+    /// The object.
+    pub subject: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Containers {
+    /// Compares records, directories, control groups and processes. Blocking. A container that
+    /// changes while it is looked at may be reported; ask again.
+    pub fn fsck(&self) -> Vec<Finding> {
+        let shared = &self.shared;
+        let mut findings = Vec::new();
+        let mut running = HashSet::new();
+        {
+            let index = shared.read_index();
+            for (id, reason) in &index.damaged {
+                let subject = id.map_or_else(|| "(no id)".to_owned(), |id| id.to_string());
+                findings.push(Finding {
+                    kind: "damaged-record",
+                    subject,
+                    message: format!("{reason}; its files are left alone: move them away by hand"),
+                });
+            }
+            for (id, handle) in &index.by_id {
+                let record = handle.snapshot.borrow();
+                if matches!(record.state.phase, Phase::Running | Phase::Starting) {
+                    running.insert(*id);
+                }
+                if record.state.phase == Phase::Running {
+                    let init = record.state.init.map_or(0, |p| p.pid);
+                    if !std::path::Path::new(&format!("/proc/{init}")).exists() {
+                        findings.push(finding(
+                            "process",
+                            id,
+                            "is recorded as running, but its process is gone",
+                        ));
+                    }
+                }
+            }
+        }
+        for id in ids_in(&shared.exec_root.join("containers")).filter(|id| !running.contains(id)) {
+            findings.push(finding(
+                "runtime-directory",
+                &id,
+                "has one, but does not run",
+            ));
+        }
+        for name in cgroup::children(&shared.facts.cgroup_parent) {
+            let Ok(id) = name.parse::<ContainerId>() else {
+                continue;
+            };
+            if !running.contains(&id) {
+                findings.push(finding("control-group", &id, "has one, but does not run"));
+            }
+        }
+        findings
+    }
+}
+
+fn finding(kind: &'static str, id: &ContainerId, what: &str) -> Finding {
+    Finding {
+        kind,
+        subject: id.to_string(),
+        message: format!(
+            "container {} {what}; restart the engine to have it settled",
+            id.short()
+        ),
+    }
+}

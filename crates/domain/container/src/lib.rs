@@ -1,0 +1,64 @@
+//! Container life: record, state machine, launch specification, logs.
+//!
+//! [`Containers`] has the verbs. Under it every container has one task (`actor`) that steps a
+//! pure state machine (`lifecycle`), carries out what it decides (`effects`) and publishes an
+//! immutable [`Record`]; readers look at that and wait for nobody. What is stored is decided in
+//! pure code too: `create` merges a request with its image, `spec` turns a record into what the
+//! monitor starts.
+//!
+//! The order of every change is: record the intent, act, record the outcome, announce. The intent
+//! to start is the container's directory below the exec root, because it has to live exactly as
+//! long as the kernel's objects do; the intent to remove is a garbage row that takes the record's
+//! place in one commit.
+
+mod actor;
+mod boot;
+mod create;
+mod effects;
+mod error;
+mod filters;
+mod fsck;
+mod hostfiles;
+mod lifecycle;
+mod limits;
+mod list;
+mod logs;
+mod names;
+mod record;
+mod seccomp;
+mod service;
+mod signal;
+mod spec;
+mod tables;
+
+pub use actor::Report;
+pub use boot::BootReport;
+pub use create::{CreateRequest, HostCapacity};
+pub use error::ContainerError;
+pub use fsck::Finding;
+pub use lifecycle::EXIT_UNKNOWN;
+pub use limits::MEMORY_MIN;
+pub use list::{Filter, FilterError};
+pub use logs::{LogOptions, LogReader, LogRecord};
+pub use record::{
+    Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record, Settings,
+    State,
+};
+pub use service::{Containers, Created, Deps, STOP_TIMEOUT, WaitCondition};
+pub use signal::parse as parse_signal;
+pub use spec::{HostFacts, SHM_SIZE, cgroup_path, default_paths};
+
+/// The places in this crate where a test may end the process; see [`berth_store::failpoint`].
+pub const FAILPOINTS: &[&str] = &[
+    "create.begin",
+    "create.committed",
+    "create.prepared",
+    "start.begin",
+    "start.intent",
+    "start.launched",
+    "commit.before",
+    "commit.after",
+    "remove.before-commit",
+    "remove.committed",
+    "remove.collected",
+];

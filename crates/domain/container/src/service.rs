@@ -1,0 +1,638 @@
+//! The verbs: what a front may ask of containers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use berth_image::{Image, Images};
+use berth_shim::{AttachWant, Launcher};
+use berth_storage::{Snapshot, Storage};
+use berth_store::{Db, WriteError, WriteTxn, failpoint};
+use berth_sys::rustix::rand;
+use berth_types::{Caller, ContainerId, Scope, Timestamp};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, watch};
+
+use crate::actor::{self, Handle, Report};
+use crate::create::{self, CreateRequest, HostCapacity, ImageFacts};
+use crate::effects::chain;
+use crate::error::ContainerError;
+use crate::filters::Filters;
+use crate::lifecycle::Input;
+use crate::logs::{LogOptions, LogReader};
+use crate::record::{Log, Phase, Record};
+use crate::spec::HostFacts;
+use crate::{names, signal, tables};
+
+/// Seconds between the polite signal and SIGKILL unless the request or the container says
+/// otherwise.
+pub const STOP_TIMEOUT: i64 = 10;
+/// How long a kill waits for the death of its victim.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// Names that are tried before a minted one is given up.
+const NAME_ATTEMPTS: u32 = 8;
+/// Removals whose files are deleted at the same time, behind the replies.
+const COLLECTORS: usize = 2;
+
+/// What the containers stand on.
+pub struct Deps {
+    /// The metadata database.
+    pub db: Db,
+    /// Bytes on disk.
+    pub storage: Storage,
+    /// Images.
+    pub images: Images,
+    /// Who starts monitors.
+    pub launcher: Arc<dyn Launcher>,
+    /// `EXEC_ROOT`.
+    pub exec_root: PathBuf,
+    /// What the host adds to a container.
+    pub facts: HostFacts,
+    /// What the host can give.
+    pub capacity: HostCapacity,
+}
+
+/// State that the service and every actor share.
+pub(crate) struct Shared {
+    pub db: Db,
+    pub storage: Storage,
+    pub images: Images,
+    pub launcher: Arc<dyn Launcher>,
+    pub exec_root: PathBuf,
+    pub facts: HostFacts,
+    pub capacity: HostCapacity,
+    pub filters: Filters,
+    pub index: RwLock<Index>,
+    collectors: Semaphore,
+    /// Removals whose files are not deleted yet.
+    pending: watch::Sender<usize>,
+}
+
+/// Who is there, by id and by name.
+#[derive(Default)]
+pub(crate) struct Index {
+    pub by_id: HashMap<ContainerId, Handle>,
+    pub by_name: BTreeMap<(Scope, String), ContainerId>,
+    /// Rows that could not be read, and why; their files are left alone.
+    pub damaged: Vec<(Option<ContainerId>, String)>,
+}
+
+impl Shared {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self {
+            db: deps.db,
+            storage: deps.storage,
+            images: deps.images,
+            launcher: deps.launcher,
+            exec_root: deps.exec_root,
+            facts: deps.facts,
+            capacity: deps.capacity,
+            filters: Filters::default(),
+            index: RwLock::default(),
+            collectors: Semaphore::new(COLLECTORS),
+            pending: watch::Sender::new(0),
+        }
+    }
+
+    /// Where a run announces itself.
+    pub(crate) fn runtime_dir(&self, id: ContainerId) -> PathBuf {
+        self.exec_root.join("containers").join(id.to_string())
+    }
+
+    pub(crate) fn read_index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write_index(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a container durably.
+    pub(crate) async fn commit(&self, record: &Record) -> Result<(), ContainerError> {
+        failpoint::hit("commit.before");
+        let row = record.clone();
+        let id = record.id;
+        let put = move |txn: &mut WriteTxn<'_>| -> Result<(), ContainerError> {
+            Ok(txn.put(&tables::CONTAINERS, &id, &row)?)
+        };
+        self.db
+            .write_async(put)
+            .await
+            .map_err(WriteError::flatten)?;
+        failpoint::hit("commit.after");
+        Ok(())
+    }
+
+    /// Removes a container: row, name and claims go in one commit, in exchange for a garbage row;
+    /// the files follow behind the reply.
+    pub(crate) async fn remove(self: &Arc<Self>, record: &Record) -> Result<(), ContainerError> {
+        failpoint::hit("remove.before-commit");
+        let (id, image, image_owner) = (record.id, record.image, record.image_owner.clone());
+        let name = tables::name_key(&record.owner, &record.name);
+        let condemn = move |txn: &mut WriteTxn<'_>| -> Result<(), ContainerError> {
+            txn.remove(&tables::CONTAINERS, &id)?;
+            if txn.get(&tables::NAMES, &name)? == Some(id) {
+                txn.remove(&tables::NAMES, &name)?;
+            }
+            Images::unpin(txn, &image_owner, image, &id.to_string())?;
+            Ok(Storage::condemn(txn, id)?)
+        };
+        self.db
+            .write_async(condemn)
+            .await
+            .map_err(WriteError::flatten)?;
+        failpoint::hit("remove.committed");
+        {
+            let mut index = self.write_index();
+            index.by_id.remove(&id);
+            index
+                .by_name
+                .remove(&(record.owner.clone(), record.name.clone()));
+        }
+        self.collect_later(id);
+        Ok(())
+    }
+
+    /// Deletes the files of a removed container behind the reply.
+    pub(crate) fn collect_later(self: &Arc<Self>, id: ContainerId) {
+        let shared = Arc::clone(self);
+        shared.pending.send_modify(|count| *count += 1);
+        tokio::spawn(async move {
+            shared.delete(id).await;
+            shared
+                .pending
+                .send_modify(|count| *count = count.saturating_sub(1));
+        });
+    }
+
+    async fn delete(&self, id: ContainerId) {
+        let Ok(_permit) = self.collectors.acquire().await else {
+            return;
+        };
+        let storage = self.storage.clone();
+        match tokio::task::spawn_blocking(move || storage.collect(id)).await {
+            Ok(Err(error)) => {
+                tracing::warn!(%id, error = %chain(&error), "files not deleted; the next start tries again");
+            }
+            _ => failpoint::hit("remove.collected"),
+        }
+    }
+}
+
+/// What came of a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The new container.
+    pub id: ContainerId,
+    /// What was not done as asked.
+    pub warnings: Vec<String>,
+}
+
+/// When a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitCondition {
+    /// As soon as the container does not run.
+    NotRunning,
+    /// At the end of the next run.
+    NextExit,
+    /// When the container is removed.
+    Removed,
+}
+
+/// The containers of one engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Containers {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Containers {
+    /// Whether a container could be made from this image under this name: the two things that
+    /// clients ask for by failing.
+    ///
+    /// # Errors
+    /// The image is missing, or the name impossible or taken.
+    pub fn check(
+        &self,
+        caller: &Caller,
+        image: &str,
+        name: Option<&str>,
+    ) -> Result<(), ContainerError> {
+        self.shared.images.resolve(caller, image)?;
+        let Some(name) = name else { return Ok(()) };
+        create::check_name(name)?;
+        let key = (caller.scope.clone(), name.to_owned());
+        match self.shared.read_index().by_name.get(&key) {
+            Some(id) => Err(ContainerError::NameTaken {
+                name: key.1,
+                id: id.to_string(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Creates a container.
+    ///
+    /// # Errors
+    /// The request is wrong, the image is missing, the name is taken, or the disk is.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        request: CreateRequest,
+    ) -> Result<Created, ContainerError> {
+        let image = self.shared.images.resolve(caller, &request.image)?;
+        self.shared
+            .filters
+            .check(&request.host, self.shared.facts.capabilities)?;
+        let id = ContainerId::from_bytes(random()?);
+        if let Some(name) = &request.name {
+            create::check_name(name)?;
+        }
+        let mut attempt = 0;
+        loop {
+            let name = request
+                .name
+                .clone()
+                .unwrap_or_else(|| names::pick(seed(), attempt));
+            let facts = ImageFacts {
+                id: image.id,
+                owner: &image.owner,
+                layers: &image.layers,
+                defaults: &image.config.config,
+            };
+            let scope = caller.scope.clone();
+            let now = Timestamp::now();
+            let asked = request.clone();
+            let (record, warnings) =
+                create::record(id, name, scope, asked, facts, self.shared.capacity, now)?;
+            match self.insert(record, Arc::clone(&image)).await {
+                Err(ContainerError::NameTaken { .. })
+                    if request.name.is_none() && attempt < NAME_ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(Created { id, warnings }),
+            }
+        }
+    }
+
+    /// Writes the row with all it claims, then makes the directories. A row whose directories an
+    /// interrupted create did not make is complete all the same: a start makes them.
+    async fn insert(&self, record: Record, image: Arc<Image>) -> Result<(), ContainerError> {
+        let key = (record.owner.clone(), record.name.clone());
+        let taken = |id: ContainerId| ContainerError::NameTaken {
+            name: key.1.clone(),
+            id: id.to_string(),
+        };
+        if let Some(id) = self.shared.read_index().by_name.get(&key) {
+            return Err(taken(*id));
+        }
+        failpoint::hit("create.begin");
+        let (id, row) = (record.id, record.clone());
+        let name = tables::name_key(&record.owner, &record.name);
+        let insert = move |txn: &mut WriteTxn<'_>| -> Result<Option<ContainerId>, ContainerError> {
+            if let Some(holder) = txn.get(&tables::NAMES, &name)? {
+                return Ok(Some(holder));
+            }
+            Images::pin(txn, &image, &id.to_string())?;
+            Storage::reserve(txn, id, row.layers.last().copied())?;
+            txn.put(&tables::NAMES, &name, &id)?;
+            txn.put(&tables::CONTAINERS, &id, &row)?;
+            Ok(None)
+        };
+        if let Some(holder) = self
+            .shared
+            .db
+            .write_async(insert)
+            .await
+            .map_err(WriteError::flatten)?
+        {
+            return Err(taken(holder));
+        }
+        failpoint::hit("create.committed");
+        let storage = self.shared.storage.clone();
+        let make = move || storage.prepare(id).and_then(|_| storage.make_state(id));
+        let made = tokio::task::spawn_blocking(make).await;
+        if let Err(error) = made.map_err(|_| ContainerError::ShuttingDown)? {
+            self.shared.remove(&record).await?;
+            return Err(error.into());
+        }
+        failpoint::hit("create.prepared");
+        let handle = actor::spawn(Arc::clone(&self.shared), record, None, None);
+        let mut index = self.shared.write_index();
+        index.by_name.insert(key, id);
+        index.by_id.insert(id, handle);
+        Ok(())
+    }
+
+    /// Starts a container. One that runs already is [`Report::unchanged`].
+    ///
+    /// # Errors
+    /// The program cannot be started; the container is as it was, with the reason in its state.
+    pub async fn start(&self, caller: &Caller, key: &str) -> Result<Report, ContainerError> {
+        self.find(caller, key)?.step(Input::Start).await
+    }
+
+    /// Sends a signal, by name or number; empty for SIGKILL.
+    ///
+    /// # Errors
+    /// The container does not run, or the signal is none.
+    pub async fn kill(&self, caller: &Caller, key: &str, name: &str) -> Result<(), ContainerError> {
+        let handle = self.find(caller, key)?;
+        let number = if name.is_empty() {
+            signal::KILL
+        } else {
+            signal::parse(name)?
+        };
+        let mut watch = handle.snapshot.clone();
+        handle
+            .step(Input::Signal(number))
+            .await
+            .map_err(|error| match error {
+                ContainerError::Conflict(why) => {
+                    ContainerError::Conflict(format!("cannot kill container: {key}: {why}"))
+                }
+                other => other,
+            })?;
+        if number == signal::KILL {
+            // A killed container is dead when its killer is told so.
+            let dead = watch.wait_for(|r| r.state.phase != Phase::Running);
+            // What hangs in the kernel cannot be waited for.
+            let _ = tokio::time::timeout(KILL_PATIENCE, dead).await;
+        }
+        Ok(())
+    }
+
+    /// Asks a container to end and waits until it has; kills it when `timeout` seconds are over.
+    /// A negative timeout waits for ever.
+    ///
+    /// # Errors
+    /// The signal is none.
+    pub async fn stop(
+        &self,
+        caller: &Caller,
+        key: &str,
+        timeout: Option<i64>,
+        signal: Option<&str>,
+    ) -> Result<Report, ContainerError> {
+        let handle = self.find(caller, key)?;
+        let settings = handle.snapshot.borrow().settings.clone();
+        let name = signal
+            .filter(|s| !s.is_empty())
+            .unwrap_or(&settings.stop_signal);
+        let signal = if name.is_empty() {
+            signal::TERM
+        } else {
+            signal::parse(name)?
+        };
+        let seconds = timeout.or(settings.stop_timeout).unwrap_or(STOP_TIMEOUT);
+        let kill_at = u64::try_from(seconds)
+            .ok()
+            .map(|s| after(Duration::from_secs(s)));
+        let mut watch = handle.snapshot.clone();
+        let report = handle.step(Input::Stop { signal, kill_at }).await?;
+        let _ = watch.wait_for(|r| r.state.phase != Phase::Running).await;
+        Ok(report)
+    }
+
+    /// Removes a container; with `force` a running one is killed first.
+    ///
+    /// # Errors
+    /// It runs and `force` is not given.
+    pub async fn remove(
+        &self,
+        caller: &Caller,
+        key: &str,
+        force: bool,
+    ) -> Result<(), ContainerError> {
+        let handle = self.find(caller, key)?;
+        let mut watch = handle.snapshot.clone();
+        match handle.step(Input::Remove { force }).await {
+            Err(ContainerError::Removing(_) | ContainerError::NotFound(_)) if force => {}
+            other => drop(other?),
+        }
+        let gone = |r: &Arc<Record>| matches!(r.state.phase, Phase::Removed);
+        // The sender is dropped with the actor, which ends when the container is gone.
+        match tokio::time::timeout(KILL_PATIENCE, watch.wait_for(gone)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ContainerError::Conflict(format!(
+                "container {key} was killed and does not end: one of its processes hangs in the kernel; it is removed when that ends"
+            ))),
+        }
+    }
+
+    /// Waits for `condition`; resolves to the container as it was when that came true.
+    ///
+    /// # Errors
+    /// No such container.
+    pub fn wait(
+        &self,
+        caller: &Caller,
+        key: &str,
+        condition: WaitCondition,
+    ) -> Result<impl Future<Output = Arc<Record>> + Send + use<>, ContainerError> {
+        let mut watch = self.find(caller, key)?.snapshot;
+        let first = Arc::clone(&watch.borrow_and_update());
+        let over = move |now: &Arc<Record>| match condition {
+            _ if now.state.phase == Phase::Removed => true,
+            WaitCondition::NotRunning => {
+                !matches!(now.state.phase, Phase::Running | Phase::Starting)
+            }
+            WaitCondition::NextExit => {
+                now.state.phase != Phase::Running
+                    && (now.state.finished_at != first.state.finished_at
+                        || now.state.error != first.state.error)
+            }
+            WaitCondition::Removed => false,
+        };
+        Ok(async move {
+            // An actor that ended published its last state first.
+            let _ = watch.wait_for(over).await;
+            Arc::clone(&*watch.borrow())
+        })
+    }
+
+    /// The container's streams: Docker-framed output to read, plain input to write. Before a
+    /// start the client is parked and misses nothing.
+    ///
+    /// # Errors
+    /// The container is in no state to be attached to.
+    pub async fn attach(
+        &self,
+        caller: &Caller,
+        key: &str,
+        want: AttachWant,
+    ) -> Result<UnixStream, ContainerError> {
+        self.find(caller, key)?.attach(want).await
+    }
+
+    /// The container's log.
+    ///
+    /// # Errors
+    /// It keeps none, or the files cannot be opened.
+    pub fn logs(
+        &self,
+        caller: &Caller,
+        key: &str,
+        options: LogOptions,
+    ) -> Result<LogReader, ContainerError> {
+        let record = self.get(caller, key)?;
+        if record.host.log == Log::None {
+            return Err(ContainerError::Unsupported(
+                "configured logging driver does not support reading: the container was created with --log-driver none".into(),
+            ));
+        }
+        let dir = self.shared.storage.paths().state(record.id);
+        LogReader::open(&dir, &record.id, options).map_err(|source| ContainerError::Io {
+            what: "open the log",
+            id: record.id.to_string(),
+            source,
+        })
+    }
+
+    /// The newest snapshot of a container.
+    ///
+    /// # Errors
+    /// No such container, or the id prefix fits several.
+    pub fn get(&self, caller: &Caller, key: &str) -> Result<Arc<Record>, ContainerError> {
+        Ok(Arc::clone(&self.find(caller, key)?.snapshot.borrow()))
+    }
+
+    /// Snapshots of all containers that the caller sees, newest first.
+    pub fn all(&self, caller: &Caller) -> Vec<Arc<Record>> {
+        let index = self.shared.read_index();
+        let mut list: Vec<Arc<Record>> = index
+            .by_id
+            .values()
+            .map(|handle| Arc::clone(&handle.snapshot.borrow()))
+            .filter(|r| caller.scope.sees(&r.owner) && r.state.phase != Phase::Removed)
+            .collect();
+        list.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        list
+    }
+
+    /// `containers/<id>` below the data root.
+    pub fn state_dir(&self, record: &Record) -> PathBuf {
+        self.shared.storage.paths().state(record.id)
+    }
+
+    /// The file that a container's output goes to, if it keeps one.
+    pub fn log_path(&self, record: &Record) -> Option<PathBuf> {
+        (record.host.log != Log::None).then(|| {
+            self.state_dir(record)
+                .join(format!("{}-json.log", record.id))
+        })
+    }
+
+    /// Resolves when nothing is left of what removals do behind their replies.
+    pub async fn settled(&self) {
+        let mut pending = self.shared.pending.subscribe();
+        // The sender lives as long as the service.
+        let _ = pending.wait_for(|count| *count == 0).await;
+    }
+
+    /// Changes of a container's state, for who follows something of it.
+    ///
+    /// # Errors
+    /// No such container.
+    pub fn watch(
+        &self,
+        caller: &Caller,
+        key: &str,
+    ) -> Result<watch::Receiver<Arc<Record>>, ContainerError> {
+        Ok(self.find(caller, key)?.snapshot)
+    }
+
+    /// Bytes of a container's own files, and of its whole root file system. What cannot be
+    /// counted counts as nothing.
+    pub fn usage(&self, record: &Record) -> (i64, i64) {
+        let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let own = self
+            .shared
+            .storage
+            .usage(record.id)
+            .map_or(0, |usage| usage.bytes);
+        let layers = record
+            .layers
+            .iter()
+            .filter_map(|id| self.shared.storage.layer(*id).ok());
+        let image: u64 = layers.map(|layer| layer.bytes).sum();
+        (bytes(own), bytes(own.saturating_add(image)))
+    }
+
+    /// Where the parts of a container's root file system are.
+    pub fn snapshot_paths(&self, record: &Record) -> Snapshot {
+        self.shared
+            .storage
+            .paths()
+            .snapshot(record.id, &record.layers)
+    }
+
+    /// What the host adds to containers.
+    pub fn facts(&self) -> &HostFacts {
+        &self.shared.facts
+    }
+
+    /// Where runs announce themselves.
+    pub fn exec_root(&self) -> &Path {
+        &self.shared.exec_root
+    }
+
+    /// By full id, then by exact name (a leading slash is allowed), then by unique prefix.
+    fn find(&self, caller: &Caller, key: &str) -> Result<Handle, ContainerError> {
+        let missing = || ContainerError::NotFound(key.to_owned());
+        let index = self.shared.read_index();
+        let visible = |handle: &&Handle| caller.scope.sees(&handle.snapshot.borrow().owner);
+        if let Some(handle) = key
+            .parse()
+            .ok()
+            .and_then(|id: ContainerId| index.by_id.get(&id))
+        {
+            return Some(handle).filter(visible).cloned().ok_or_else(missing);
+        }
+        let name = key.strip_prefix('/').unwrap_or(key);
+        let named = index.by_name.get(&(caller.scope.clone(), name.to_owned()));
+        if let Some(handle) = named.and_then(|id| index.by_id.get(id)) {
+            return Ok(handle.clone());
+        }
+        let prefix = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        if key.is_empty() || !key.chars().all(prefix) {
+            return Err(missing());
+        }
+        let mut fitting = index
+            .by_id
+            .iter()
+            .filter(|(id, _)| id.to_string().starts_with(key))
+            .map(|(_, handle)| handle)
+            .filter(visible);
+        match (fitting.next(), fitting.next()) {
+            (Some(handle), None) => Ok(handle.clone()),
+            (Some(_), Some(_)) => Err(ContainerError::Ambiguous(key.to_owned())),
+            (None, _) => Err(missing()),
+        }
+    }
+}
+
+fn after(duration: Duration) -> Timestamp {
+    let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_add(nanos))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], ContainerError> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        let drawn = rand::getrandom(&mut bytes[filled..], rand::GetRandomFlags::empty());
+        filled += drawn.map_err(|e| ContainerError::Io {
+            what: "draw the id",
+            id: "(new)".into(),
+            source: e.into(),
+        })?;
+    }
+    Ok(bytes)
+}
+
+fn seed() -> u32 {
+    random::<4>().map_or(0, u32::from_le_bytes)
+}
