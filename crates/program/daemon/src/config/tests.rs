@@ -1,0 +1,155 @@
+//! Flags and files, as tables.
+
+use super::*;
+use std::ffi::OsString;
+
+fn args(list: &[&str]) -> Vec<OsString> {
+    std::iter::once("berthd")
+        .chain(list.iter().copied())
+        .map(OsString::from)
+        .collect()
+}
+
+fn run(list: &[&str]) -> Result<Config, String> {
+    match read(args(list)) {
+        Ok(Asked::Run(config)) => Ok(*config),
+        Ok(Asked::Validated) => Err("validated".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn with_file(text: &str, flags: &[&str]) -> Result<Config, String> {
+    let file = file(text);
+    let mut list = vec!["--config-file", file.path().to_str().unwrap()];
+    list.extend(flags);
+    run(&list)
+}
+
+#[test]
+fn roots_and_sockets_default_beside_docker() {
+    let config = with_file("", &[]).unwrap();
+    assert_eq!(config.data_root, Path::new("/var/lib/berth"));
+    assert_eq!(config.sockets, [Path::new("/run/berth/berth.sock")]);
+    assert_eq!(config.pidfile, Path::new("/run/berth/berthd.pid"));
+    assert_eq!(config.cgroup_parent, "/berth");
+    assert_eq!(config.default_network, DefaultNetwork::Bridge);
+}
+
+#[test]
+fn flags_and_file_say_the_same_things() {
+    let flags = with_file(
+        "",
+        &[
+            "--data-root=/d",
+            "-H",
+            "unix:///a.sock",
+            "-H",
+            "unix:///b.sock",
+            "-D",
+            "-b",
+            "none",
+            "--default-ulimit",
+            "nofile=1:2",
+            "--exec-root",
+            "/e",
+            "--log-opt",
+            "max-size=1m",
+        ],
+    )
+    .unwrap();
+    let json = r#"{"data-root":"/d","hosts":["unix:///a.sock","unix:///b.sock"],"debug":true,
+        "bridge":"none","exec-root":"/e","log-opts":{"max-size":"1m"},
+        "default-ulimits":{"nofile":{"Name":"nofile","Soft":1,"Hard":2}}}"#;
+    assert_eq!(with_file(json, &[]).unwrap(), flags);
+    assert_eq!(flags.sockets.len(), 2);
+    assert_eq!(flags.defaults.ulimits, [("nofile".to_owned(), 1, 2)]);
+    assert_eq!(flags.default_network, DefaultNetwork::None);
+}
+
+#[test]
+fn of_a_repeated_flag_the_last_counts() {
+    let config = with_file(
+        "",
+        &["--data-root", "/a", "--data-root", "/b", "-D", "-D=false"],
+    )
+    .unwrap();
+    assert_eq!(config.data_root, Path::new("/b"));
+    assert!(!config.debug);
+}
+
+#[track_caller]
+fn refused(result: Result<Config, String>, part: &str) {
+    let error = result.unwrap_err();
+    assert!(error.contains(part), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    refused(
+        with_file(r#"{"colour":"red","data-root":"/d"}"#, &[]),
+        "configuration option: colour",
+    );
+    refused(with_file("{", &[]), "not JSON");
+    refused(with_file("[]", &[]), "JSON object");
+    refused(
+        with_file(r#"{"debug":"yes"}"#, &[]),
+        "\"debug\": expected true or false",
+    );
+    refused(
+        with_file(r#"{"debug":true}"#, &["-D"]),
+        "both as a flag and in the configuration file: debug",
+    );
+    refused(
+        run(&["--config-file", "/nonexistent/berth.json"]),
+        "/nonexistent/berth.json",
+    );
+    refused(run(&["--no-such-flag"]), "--no-such-flag");
+    refused(with_file("", &["-H", "tcp://127.0.0.1:1"]), "not built yet");
+    refused(with_file("", &["-H", "unix://x"]), "absolute");
+    refused(with_file("", &["--mtu", "12"]), "mtu");
+    refused(with_file("", &["--bip", "1.2.3.4"]), "172.17.0.1/16");
+    refused(
+        with_file("", &["--tlsverify"]),
+        "--tlsverify is not built yet",
+    );
+    refused(with_file("", &["--storage-driver", "zfs"]), "zfs");
+    refused(
+        with_file("", &["--cgroup-parent", "/a/../b"]),
+        "cgroup-parent",
+    );
+    refused(
+        with_file("", &["--exec-opt", "native.cgroupdriver=systemd"]),
+        "systemd",
+    );
+    refused(with_file("", &["--validate"]), "validated");
+}
+
+#[test]
+fn senseless_options_are_accepted_with_a_notice() {
+    let config = with_file(
+        r#"{"live-restore":true,"features":{"buildkit":true}}"#,
+        &[
+            "--containerd",
+            "/x.sock",
+            "--userland-proxy=false",
+            "--tls=false",
+        ],
+    )
+    .unwrap();
+    let all = config.notices.join("\n");
+    for part in [
+        "--containerd",
+        "--userland-proxy",
+        "--live-restore",
+        "--feature",
+    ] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert!(!all.contains("--tls"));
+}

@@ -1,0 +1,10 @@
+//! HTTP over Unix sockets: connections, bodies, hijacked streams.
+
+mod body;
+pub mod hijack;
+mod query;
+mod server;
+
+pub use body::{Body, Sender, channel, empty, full};
+pub use query::Query;
+pub use server::{Listener, serve};

@@ -1,0 +1,246 @@
+//! `berthd`: the engine. Configuration is parsed whole, then every part is built in order of
+//! dependency and handed to the routers that use it.
+
+mod across;
+mod config;
+mod host;
+mod http;
+mod rest;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use berth_container::{Containers, Deps, HostCapacity, HostFacts};
+use berth_image::Images;
+use berth_shim::ShimLauncher;
+use berth_storage::Storage;
+use berth_store::Db;
+use berth_types::Caller;
+use berth_unpack::Unpacker;
+use hyper::Request;
+use hyper::body::Incoming;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use config::{Asked, Config, ConfigError};
+use host::Host;
+use http::Listener;
+use rest::{Api, ContainersApi, ImagesApi, SystemApi};
+
+/// Threads that run requests. What blocks runs elsewhere.
+const WORKERS: usize = 2;
+/// Threads for what blocks: launches, reads of logs, imports.
+const BLOCKING: usize = 64;
+
+fn main() -> ExitCode {
+    let config = match config::read(std::env::args_os()) {
+        Ok(Asked::Run(config)) => config,
+        Ok(Asked::Validated) => {
+            println!("configuration OK");
+            return ExitCode::SUCCESS;
+        }
+        Err(ConfigError::Flags(error)) => error.exit(),
+        Err(error) => {
+            eprintln!("berthd: {}", rest::chain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    init_log(&config);
+    match run(*config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("berthd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn init_log(config: &Config) {
+    let level = match (config.debug, config.log_level.as_str()) {
+        (true, _) | (_, "debug") => tracing::Level::DEBUG,
+        (_, "warn") => tracing::Level::WARN,
+        (_, "error") => tracing::Level::ERROR,
+        _ => tracing::Level::INFO,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        berth_sys::rustix::process::geteuid().is_root(),
+        "the engine makes namespaces and mounts and has to run as root"
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .enable_all()
+        .build()
+        .context("cannot start the engine's threads")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    let shim = host::helper("berth-shim")?;
+    let unpack = host::helper("berth-unpack")?;
+    make_dir(&config.data_root, 0o711)?;
+    make_dir(&config.exec_root, 0o711)?;
+    make_dir(&config.exec_root.join("containers"), 0o700)?;
+
+    let db = Db::open(&config.data_root.join("meta.db")).map_err(report)?;
+    let storage =
+        Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
+    let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
+    let launcher = ShimLauncher::new(&shim, &config.exec_root, &config.data_root)
+        .context("cannot prepare the monitor's program")?;
+    let host = Arc::new(Host::read());
+    let cgroup_parent = format!("{}/{}", config.cgroup_parent, db.install_id());
+    make_cgroup(&cgroup_parent);
+    let facts = HostFacts {
+        cgroup_parent: cgroup_parent.clone(),
+        devices: host::devices(),
+        hostname: host.name.clone(),
+        capabilities: berth_sys::caps::bounding()
+            .context("cannot read the engine's capabilities")?,
+        open_files: host::open_files(),
+    };
+    let capacity = HostCapacity {
+        cpus: host.cpus,
+        swap_limit: host.swap_limit,
+    };
+    let (containers, boot) = Containers::open(Deps {
+        db,
+        storage: storage.clone(),
+        images: images.clone(),
+        launcher: Arc::new(launcher),
+        exec_root: config.exec_root.clone(),
+        facts,
+        capacity,
+    })
+    .await
+    .map_err(report)?;
+    tracing::info!(?boot, "state taken up");
+
+    let config = Arc::new(config);
+    let api = Api {
+        containers: ContainersApi {
+            containers: containers.clone(),
+            images: images.clone(),
+            config: Arc::clone(&config),
+        },
+        images: ImagesApi {
+            images: images.clone(),
+            storage: storage.clone(),
+        },
+        system: SystemApi {
+            containers,
+            images,
+            storage,
+            host,
+            config: Arc::clone(&config),
+        },
+    };
+    listen(&config, api).await?;
+    // The levels above the containers go with the last of them.
+    berth_sys::cgroup::remove_if_empty(&cgroup_parent);
+    berth_sys::cgroup::remove_if_empty(&config.cgroup_parent);
+    Ok(())
+}
+
+/// An error with its causes, for a person at a terminal.
+fn report(error: impl std::error::Error) -> anyhow::Error {
+    anyhow::anyhow!(rest::chain(&error))
+}
+
+/// Makes the control group that the containers' groups go into, so that no start has to. Where
+/// that fails, starts try it again and say why.
+fn make_cgroup(path: &str) {
+    use berth_sys::cgroup::Cgroup;
+    if Cgroup::open(path).is_ok() {
+        return;
+    }
+    if let Err(error) = Cgroup::create(path, &berth_types::oci::Resources::default()) {
+        tracing::warn!("{}", rest::chain(&error));
+    }
+}
+
+fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| format!("cannot make {}", path.display()))
+}
+
+async fn listen(config: &Config, api: Api) -> anyhow::Result<()> {
+    let group = group(config)?;
+    let mut listeners = Vec::new();
+    for path in &config.sockets {
+        let listener = Listener::bind(path, group)
+            .with_context(|| format!("cannot listen on unix://{}", path.display()))?;
+        tracing::info!("API listen on unix://{}", path.display());
+        listeners.push(listener);
+    }
+    let _pidfile = Pidfile::write(&config.pidfile)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        let api = api.clone();
+        let handler =
+            move |caller: Caller, request: Request<Incoming>| api.clone().handle(caller, request);
+        servers.spawn(http::serve(listener, handler, stopped.clone()));
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; containers go on and the next start takes them up");
+    stop.send_replace(true);
+    while servers.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// The group that may use the sockets: the one that was asked for, or Docker's where it exists.
+fn group(config: &Config) -> anyhow::Result<Option<u32>> {
+    match &config.group {
+        Some(name) => match host::group_id(name) {
+            Some(id) => Ok(Some(id)),
+            None => {
+                anyhow::bail!("group {name:?} does not exist: make it, or give another --group")
+            }
+        },
+        None => Ok(None),
+    }
+}
+
+/// The file that holds the process id, removed at an orderly end.
+struct Pidfile(PathBuf);
+
+impl Pidfile {
+    fn write(path: &Path) -> anyhow::Result<Self> {
+        let written =
+            fs::File::create(path).and_then(|mut f| writeln!(f, "{}", std::process::id()));
+        written.with_context(|| format!("cannot write the pidfile {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        // A pidfile that stays is overwritten by the next engine.
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,255 @@
+//! `/containers`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use berth_api::berth::{TIMINGS_HEADER, TimingPhase, Timings};
+use berth_api::container::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
+use berth_api::version::NEWEST;
+use berth_api::{Filters, decode, shape};
+use berth_container::{Containers, Filter, Log, Phase, Record, Report, WaitCondition};
+use berth_image::Images;
+use berth_shim::{AttachWant, Role};
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use hyper::{Response, StatusCode};
+
+use super::convert;
+use super::error::{ApiError, ApiResult};
+use super::logs;
+use super::reply;
+use super::router::Call;
+use crate::config::Config;
+use crate::http::{Body, channel, full, hijack};
+
+/// The containers router.
+#[derive(Clone)]
+pub struct ContainersApi {
+    /// The containers.
+    pub containers: Containers,
+    /// Their images.
+    pub images: Images,
+    /// What the engine was started with.
+    pub config: Arc<Config>,
+}
+
+impl ContainersApi {
+    pub(super) async fn create(&self, call: Call) -> ApiResult {
+        let name = call
+            .query
+            .text("name")
+            .map(|n| n.trim_start_matches('/').to_owned());
+        if let Some(platform) = call.query.text("platform") {
+            convert::check_platform(platform)?;
+        }
+        let (caller, version) = (call.caller.clone(), call.version);
+        let body = call.body().await?;
+        if body.is_empty() {
+            return Err(ApiError::invalid(
+                "invalid JSON: got EOF while reading request body",
+            ));
+        }
+        let mut wire: ContainerCreateRequest = decode::from_slice(&body)?;
+        if version < NEWEST {
+            shape::container_create(&mut wire, version);
+        }
+        if wire.config.image.is_empty() {
+            return Err(ApiError::invalid(
+                "no image specified: name one in \"Image\"",
+            ));
+        }
+        self.containers
+            .check(&caller, &wire.config.image, name.as_deref())?;
+        let request = convert::create_request(name, wire, version, &self.config)?;
+        let created = self.containers.create(&caller, request).await?;
+        let answer = ContainerCreateResponse {
+            id: created.id.to_string(),
+            warnings: created.warnings,
+        };
+        Ok(reply::json(StatusCode::CREATED, &answer))
+    }
+
+    pub(super) async fn start(&self, call: Call, id: &str) -> ApiResult {
+        for key in ["checkpoint", "checkpoint-dir"] {
+            if call.query.text(key).is_some() {
+                return Err(ApiError::not_built(format!("start with {key}")));
+            }
+        }
+        let timed = call.request.headers().contains_key(TIMINGS_HEADER);
+        let begun = Instant::now();
+        let report = self.containers.start(&call.caller, id).await?;
+        let mut response = done(&report);
+        if timed && !report.unchanged {
+            let phases = report.phases.into_iter();
+            let timings = Timings {
+                total_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+                phases: phases
+                    .map(|p| TimingPhase {
+                        name: p.name,
+                        us: p.us,
+                    })
+                    .collect(),
+            };
+            let text = serde_json::to_string(&timings).unwrap_or_default();
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                response.headers_mut().insert(TIMINGS_HEADER, value);
+            }
+        }
+        Ok(response)
+    }
+
+    pub(super) async fn stop(&self, call: &Call, id: &str) -> ApiResult {
+        let timeout = match call.query.text("t") {
+            Some(text) => Some(text.parse().map_err(|_| {
+                ApiError::invalid(format!(
+                    "invalid timeout {text:?}: expected seconds, -1 for ever"
+                ))
+            })?),
+            None => None,
+        };
+        let signal = call.query.text("signal");
+        Ok(done(
+            &self
+                .containers
+                .stop(&call.caller, id, timeout, signal)
+                .await?,
+        ))
+    }
+
+    pub(super) async fn kill(&self, call: &Call, id: &str) -> ApiResult {
+        let signal = call.query.get("signal").unwrap_or("");
+        self.containers.kill(&call.caller, id, signal).await?;
+        Ok(reply::bare(StatusCode::NO_CONTENT))
+    }
+
+    pub(super) async fn remove(&self, call: &Call, id: &str) -> ApiResult {
+        if call.query.switch("link") {
+            return Err(ApiError::not_built("removing a link"));
+        }
+        let force = call.query.switch("force");
+        self.containers.remove(&call.caller, id, force).await?;
+        Ok(reply::bare(StatusCode::NO_CONTENT))
+    }
+
+    /// The headers go out at once, the body when the wait is over: `docker run` does not start
+    /// the container before it has them.
+    pub(super) fn wait(&self, call: &Call, id: &str) -> ApiResult {
+        let condition = match call.query.text("condition") {
+            None | Some("not-running") => WaitCondition::NotRunning,
+            Some("next-exit") => WaitCondition::NextExit,
+            Some("removed") => WaitCondition::Removed,
+            Some(other) => {
+                return Err(ApiError::invalid(format!("invalid condition: {other:?}")));
+            }
+        };
+        let over = self.containers.wait(&call.caller, id, condition)?;
+        let (sender, body) = channel();
+        tokio::spawn(async move {
+            tokio::select! {
+                record = over => {
+                    let mut bytes = serde_json::to_vec(&waited(&record)).unwrap_or_default();
+                    bytes.push(b'\n');
+                    // A client that is gone does not need the answer.
+                    let _ = sender.send(Bytes::from(bytes)).await;
+                }
+                () = sender.closed() => {}
+            }
+        });
+        Ok(reply::stream(body, "application/json"))
+    }
+
+    pub(super) async fn attach(&self, call: Call, id: &str) -> ApiResult {
+        let asked = |key| call.query.switch(key);
+        let result = self.containers.get(&call.caller, id);
+        let record = result
+            .map_err(ApiError::from)
+            .map_err(ApiError::into_plain)?;
+        let want = AttachWant {
+            stdin: asked("stdin") && record.settings.open_stdin,
+            stdout: asked("stdout"),
+            stderr: asked("stderr"),
+            role: Role::Follow,
+        };
+        if asked("logs") && record.host.log != Log::None {
+            return logs::then_attach(&self.containers, call, &record, want).await;
+        }
+        if !asked("stream") {
+            return Ok(hijack::replay(call.request, Vec::new(), call.version));
+        }
+        let streams = self.containers.attach(&call.caller, id, want).await;
+        let streams = streams
+            .map_err(ApiError::from)
+            .map_err(ApiError::into_plain)?;
+        Ok(hijack::streams(
+            call.request,
+            Vec::new(),
+            streams,
+            call.version,
+        ))
+    }
+
+    pub(super) fn logs(&self, call: &Call, id: &str) -> ApiResult {
+        logs::stream(&self.containers, call, id)
+    }
+
+    pub(super) fn inspect(&self, call: &Call, id: &str) -> ApiResult {
+        let record = self.containers.get(&call.caller, id)?;
+        let wire = convert::inspect(&record, &self.containers, call.query.switch("size"));
+        Ok(reply::shaped(&wire, call.version, shape::container_inspect))
+    }
+
+    pub(super) fn list(&self, call: &Call) -> ApiResult {
+        let filters = Filters::from_query(call.query.get("filters"))?;
+        let filter = Filter::new(filters.to_map()).map_err(|e| ApiError::invalid(e.to_string()))?;
+        let limit = match call.query.text("limit") {
+            Some(text) => text.parse::<i64>().map_err(|_| {
+                ApiError::invalid(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+            })?,
+            None => 0,
+        };
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let all = call.query.switch("all") || limit > 0 || filter.implies_all();
+        let images = &self.images;
+        let ancestor = |record: &Record, name: &str| {
+            images
+                .resolve(&call.caller, name)
+                .is_ok_and(|image| image.id == record.image)
+        };
+        let mut list = filter.apply(self.containers.all(&call.caller), ancestor);
+        if !all {
+            list.retain(|r| r.state.phase == Phase::Running);
+        }
+        if limit > 0 {
+            list.truncate(limit);
+        }
+        let now = berth_types::Timestamp::now();
+        let size = call.query.switch("size");
+        let summary = |r: &Arc<Record>| {
+            convert::summary(r, &self.containers, &self.images, &call.caller, now, size)
+        };
+        let list: Vec<_> = list.iter().map(summary).collect();
+        Ok(reply::shaped_list(
+            &list,
+            call.version,
+            shape::container_summary,
+        ))
+    }
+}
+
+fn done(report: &Report) -> Response<Body> {
+    let status = if report.unchanged {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::NO_CONTENT
+    };
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+fn waited(record: &Record) -> WaitResponse {
+    WaitResponse {
+        status_code: i64::from(record.state.exit_code),
+        error: None,
+    }
+}

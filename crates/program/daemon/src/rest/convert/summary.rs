@@ -1,0 +1,131 @@
+//! `GET /containers/json`.
+
+use std::time::Duration;
+
+use berth_api::container::{ContainerSummary, HostConfigSummary};
+use berth_api::network::NetworkSettingsSummary;
+use berth_container::{Containers, Phase, Record};
+use berth_image::Images;
+use berth_types::{Caller, Timestamp};
+
+use super::inspect::endpoints;
+use super::mounts;
+
+/// A container as the list shows it.
+pub fn summary(
+    record: &Record,
+    containers: &Containers,
+    images: &Images,
+    caller: &Caller,
+    now: Timestamp,
+    size: bool,
+) -> ContainerSummary {
+    let usage = size.then(|| containers.usage(record));
+    ContainerSummary {
+        id: record.id.to_string(),
+        names: vec![format!("/{}", record.name)],
+        image: image_name(record, images, caller),
+        image_id: record.image.to_string(),
+        command: command(record),
+        created: record.created.as_seconds(),
+        size_rw: usage.map(|u| u.0),
+        size_root_fs: usage.map(|u| u.1),
+        labels: record.settings.labels.clone(),
+        state: record.state.phase.word().to_owned(),
+        status: status(record, now),
+        host_config: HostConfigSummary {
+            network_mode: record.host.network.name().to_owned(),
+            annotations: record.host.annotations.clone(),
+        },
+        network_settings: NetworkSettingsSummary {
+            networks: endpoints(record),
+        },
+        mounts: mounts::points(record),
+        ..ContainerSummary::default()
+    }
+}
+
+/// The name that the container was made from, while it still means the same image; else the id.
+fn image_name(record: &Record, images: &Images, caller: &Caller) -> String {
+    let same = images
+        .resolve(caller, &record.image_name)
+        .is_ok_and(|i| i.id == record.image);
+    if same {
+        record.image_name.clone()
+    } else {
+        record.image.to_string()
+    }
+}
+
+/// The command in one line, as Docker joins it: parts with spaces in quotes.
+fn command(record: &Record) -> String {
+    let parts = record.command();
+    let joined = |part: &String| {
+        if part.contains(' ') {
+            format!("'{part}'")
+        } else {
+            part.clone()
+        }
+    };
+    parts.iter().map(joined).collect::<Vec<_>>().join(" ")
+}
+
+fn status(record: &Record, now: Timestamp) -> String {
+    let state = &record.state;
+    match state.phase {
+        Phase::Running => format!("Up {}", ago(state.started_at.age(now))),
+        Phase::Exited => {
+            format!(
+                "Exited ({}) {} ago",
+                state.exit_code,
+                ago(state.finished_at.age(now))
+            )
+        }
+        Phase::Removing | Phase::Removed => "Removal In Progress".to_owned(),
+        Phase::Created | Phase::Starting => "Created".to_owned(),
+    }
+}
+
+/// A span as a person says it, in Docker's words.
+fn ago(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (minutes, hours) = (seconds / 60, (seconds as f64 / 3600.0).round() as u64);
+    match seconds {
+        0 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 14 => format!("{} days", hours / 24),
+        _ if hours < 24 * 60 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_in_dockers_words() {
+        for (seconds, words) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (61, "About a minute"),
+            (125, "2 minutes"),
+            (3599, "59 minutes"),
+            (3700, "About an hour"),
+            (7300, "2 hours"),
+            (200_000, "2 days"),
+            (1_300_000, "2 weeks"),
+            (6_000_000, "2 months"),
+            (70_000_000, "2 years"),
+        ] {
+            assert_eq!(ago(Duration::from_secs(seconds)), words, "{seconds}");
+        }
+    }
+}

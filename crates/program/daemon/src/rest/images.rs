@@ -1,0 +1,152 @@
+//! `/images`.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use berth_api::{Filters, ProgressMessage, shape};
+use berth_image::{Images, ImportOptions};
+use berth_storage::Storage;
+use berth_types::{ErrorKind, ImageReference, Timestamp};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::pipe;
+
+use super::convert;
+use super::error::{ApiError, ApiResult};
+use super::reply;
+use super::router::Call;
+use crate::http::full;
+
+/// The images router.
+#[derive(Clone)]
+pub struct ImagesApi {
+    /// The images.
+    pub images: Images,
+    /// Where their layers are.
+    pub storage: Storage,
+}
+
+impl ImagesApi {
+    pub(super) fn list(&self, call: &Call) -> ApiResult {
+        let filters = Filters::from_query(call.query.get("filters"))?;
+        let filter = convert::image_filter(&filters, &call.caller, &self.images)?;
+        let list: Vec<_> = self
+            .images
+            .list(&call.caller, &filter)
+            .iter()
+            .map(convert::image_summary)
+            .collect();
+        Ok(reply::shaped_list(
+            &list,
+            call.version,
+            shape::image_summary,
+        ))
+    }
+
+    pub(super) fn inspect(&self, call: &Call, name: &str) -> ApiResult {
+        let image = self.images.resolve(&call.caller, name)?;
+        let references = self.images.references(&image);
+        let wire = convert::image_inspect(&image, &references, &self.storage);
+        Ok(reply::shaped(&wire, call.version, shape::image_inspect))
+    }
+
+    /// `docker import`, and what is not built: pull, and import from a URL.
+    pub(super) async fn create(&self, call: Call) -> ApiResult {
+        let query = &call.query;
+        if let Some(name) = query.text("fromImage") {
+            let tag = query
+                .text("tag")
+                .map(|t| format!(":{t}"))
+                .unwrap_or_default();
+            return Err(ApiError::not_built(format!(
+                "pulling {name}{tag} from a registry (import an image instead)"
+            )));
+        }
+        match query.text("fromSrc") {
+            Some("-") => {}
+            Some(url) => {
+                return Err(ApiError::not_built(format!(
+                    "import from {url} (give a file or a stream instead)"
+                )));
+            }
+            None => return Err(ApiError::invalid("give fromImage or fromSrc")),
+        }
+        let reference = match query.text("repo") {
+            Some(repo) => Some(reference(repo, query.text("tag"))?),
+            None => None,
+        };
+        if let Some(platform) = query.text("platform") {
+            convert::check_platform(platform)?;
+        }
+        let options = ImportOptions {
+            reference,
+            message: query.text("message").map(str::to_owned),
+            changes: query.all("changes"),
+            platform: query.text("platform").map(str::to_owned),
+            now: Timestamp::now(),
+        };
+        let caller = call.caller.clone();
+        let (source, feeding) = feed(call.request.into_body())?;
+        let images = self.images.clone();
+        let whole = Arc::clone(&feeding.whole);
+        let is_whole = move || whole.load(Ordering::Acquire);
+        let import = move || images.import(&caller, source, is_whole, options);
+        let imported = tokio::task::spawn_blocking(import).await;
+        feeding.task.abort();
+        let image = imported.map_err(|_| internal("the import was interrupted"))??;
+        let line = ProgressMessage::status(image.id.to_string()).to_line();
+        Ok(reply::stream(full(line), "application/json"))
+    }
+}
+
+fn internal(message: &str) -> ApiError {
+    ApiError::new(ErrorKind::Internal, message)
+}
+
+fn reference(repo: &str, tag: Option<&str>) -> Result<ImageReference, ApiError> {
+    let bad = |e: berth_types::ReferenceError| ApiError::invalid(e.to_string());
+    let reference: ImageReference = repo.parse().map_err(bad)?;
+    match tag {
+        Some(tag) => reference.with_tag(tag).map_err(bad),
+        None => Ok(reference.or_latest()),
+    }
+}
+
+/// A request body on its way into a pipe.
+struct Feeding {
+    task: tokio::task::JoinHandle<()>,
+    whole: Arc<AtomicBool>,
+}
+
+/// Feeds a request body into a pipe whose other end the unpacker reads. `whole` tells, once
+/// the pipe is at its end, whether the body was: a connection that breaks looks like a short
+/// archive otherwise.
+fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
+    let (read, write) =
+        berth_sys::rustix::pipe::pipe_with(berth_sys::rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|_| internal("no pipe for the archive: too many open files"))?;
+    let mut writer = pipe::Sender::from_owned_fd(write)
+        .map_err(|_| internal("no pipe for the archive: too many open files"))?;
+    let whole = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&whole);
+    let task = tokio::spawn(async move {
+        loop {
+            match body.frame().await {
+                None => return done.store(true, Ordering::Release),
+                Some(Err(_)) => return,
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    if writer.write_all(&data).await.is_err() {
+                        // The unpacker has seen enough; what it says about it is the answer.
+                        return done.store(true, Ordering::Release);
+                    }
+                }
+            }
+        }
+    });
+    Ok((read, Feeding { task, whole }))
+}

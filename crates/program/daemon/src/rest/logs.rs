@@ -1,0 +1,222 @@
+//! `/containers/{id}/logs`: what was written, then what is being written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_api::stream::{self, StreamKind};
+use berth_container::{Containers, LogOptions, LogReader, LogRecord, Phase, Record};
+use berth_shim::AttachWant;
+use berth_shim::protocol::Stream;
+use berth_types::{ContainerId, Timestamp};
+use bytes::Bytes;
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+
+use super::error::{ApiError, ApiResult};
+use super::reply;
+use super::router::Call;
+use crate::http::hijack::{self, framed_type};
+use crate::http::{Sender, channel};
+
+/// Bytes of frames that are gathered into one piece of the answer.
+const PIECE: usize = 64 << 10;
+/// Most of a log that an attaching client is shown first, in bytes.
+const REPLAY_MAX: usize = 4 << 20;
+/// Longest time between two looks at a followed log, should a notification be lost.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the client wants of the log.
+#[derive(Debug, Clone, Copy)]
+struct Wants {
+    stdout: bool,
+    stderr: bool,
+    timestamps: bool,
+}
+
+pub(super) fn stream(containers: &Containers, call: &Call, id: &str) -> ApiResult {
+    let query = &call.query;
+    let wants = Wants {
+        stdout: query.switch("stdout"),
+        stderr: query.switch("stderr"),
+        timestamps: query.switch("timestamps"),
+    };
+    if !wants.stdout && !wants.stderr {
+        return Err(ApiError::invalid(
+            "Bad parameters: you must choose at least one stream",
+        ));
+    }
+    let options = options(call)?;
+    let record = containers.get(&call.caller, id)?;
+    let reader = containers.logs(&call.caller, id, options)?;
+    let (sender, body) = channel();
+    let follow = query
+        .switch("follow")
+        .then(|| containers.watch(&call.caller, id))
+        .transpose()?;
+    tokio::spawn(pump(record.id, reader, wants, follow, sender));
+    Ok(reply::stream(body, framed_type(call.version)))
+}
+
+fn options(call: &Call) -> Result<LogOptions, ApiError> {
+    let time = |key: &str| match call.query.text(key) {
+        None | Some("0") => Ok(None),
+        Some(text) => instant(text).map(Some).ok_or_else(|| {
+            ApiError::invalid(format!(
+                "invalid value for {key:?}: {text:?} is no time in seconds"
+            ))
+        }),
+    };
+    Ok(LogOptions {
+        // Whatever is no number means all, as with Docker.
+        tail: call.query.text("tail").and_then(|t| t.parse().ok()),
+        since: time("since")?,
+        until: time("until")?,
+    })
+}
+
+/// Unix seconds with an optional fraction.
+fn instant(text: &str) -> Option<Timestamp> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
+    Some(Timestamp::from_nanos(
+        seconds.checked_mul(1_000_000_000)?.checked_add(nanos)?,
+    ))
+}
+
+/// Sends records until the log is at its end and nothing follows.
+async fn pump(
+    id: ContainerId,
+    mut reader: LogReader,
+    wants: Wants,
+    mut follow: Option<watch::Receiver<Arc<Record>>>,
+    sender: Sender,
+) {
+    if follow.is_some() {
+        // From here on changes are noticed; what came before is read below.
+        let _ = reader.watch_fd();
+    }
+    loop {
+        // The state is looked at before the file: what was written before the end is then sent.
+        let live = follow
+            .as_mut()
+            .is_some_and(|w| w.borrow_and_update().state.phase == Phase::Running);
+        let read = tokio::task::spawn_blocking(move || {
+            let piece = gather(&mut reader, wants);
+            (reader, piece)
+        })
+        .await;
+        let Ok((back, piece)) = read else { return };
+        reader = back;
+        match piece {
+            Ok(Some(bytes)) => {
+                if sender.send(Bytes::from(bytes)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) if !live || reader.is_finished() => return,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%id, %error, "log not readable to its end");
+                return;
+            }
+        }
+        let Some(state) = follow.as_mut() else { return };
+        tokio::select! {
+            () = sender.closed() => return,
+            _ = state.changed() => {}
+            () = reader_changed(&reader) => {}
+        }
+    }
+}
+
+/// Waits until the log may have grown.
+async fn reader_changed(reader: &LogReader) {
+    // Tokio's pipe is its one safe way to wait for a descriptor that it did not make. It is made
+    // anew for each wait, because it remembers that something was readable until it is read here.
+    let watch = reader.watch_fd().and_then(|fd| fd.try_clone_to_owned());
+    let Some(watch) = watch.and_then(pipe::Receiver::from_owned_fd_unchecked).ok() else {
+        return tokio::time::sleep(LOOK_AGAIN).await;
+    };
+    tokio::select! {
+        _ = watch.readable() => {}
+        () = tokio::time::sleep(LOOK_AGAIN) => {}
+    }
+}
+
+/// The next piece of frames; none at the present end of the log.
+fn gather(reader: &mut LogReader, wants: Wants) -> std::io::Result<Option<Vec<u8>>> {
+    let mut piece = Vec::new();
+    while piece.len() < PIECE {
+        match reader.next()? {
+            Some(record) => frame(&record, wants, &mut piece),
+            None if piece.is_empty() => return Ok(None),
+            None => break,
+        }
+    }
+    Ok(Some(piece))
+}
+
+fn frame(record: &LogRecord, wants: Wants, out: &mut Vec<u8>) {
+    let kind = match record.stream {
+        Stream::Stdout if wants.stdout => StreamKind::Stdout,
+        Stream::Stderr if wants.stderr => StreamKind::Stderr,
+        _ => return,
+    };
+    let stamp = if wants.timestamps {
+        format!("{} ", record.time.fixed_width())
+    } else {
+        String::new()
+    };
+    out.extend_from_slice(&stream::header(kind, stamp.len() + record.data.len()));
+    out.extend_from_slice(stamp.as_bytes());
+    out.extend_from_slice(&record.data);
+}
+
+/// `attach` with `logs`: what was written so far, then the live streams.
+pub(super) async fn then_attach(
+    containers: &Containers,
+    call: Call,
+    record: &Record,
+    want: AttachWant,
+) -> ApiResult {
+    let id = record.id.to_string();
+    let query = &call.query;
+    let wants = Wants {
+        stdout: query.switch("stdout"),
+        stderr: query.switch("stderr"),
+        timestamps: false,
+    };
+    let live = query.switch("stream");
+    let mut reader = containers.logs(&call.caller, &id, LogOptions::default())?;
+    let past = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        while let Some(piece) = gather(&mut reader, wants)? {
+            all.extend(piece);
+            if all.len() > REPLAY_MAX {
+                let excess = all.len() - REPLAY_MAX;
+                all.drain(..excess);
+            }
+        }
+        Ok(all)
+    })
+    .await;
+    let past = match past {
+        Ok(Ok(past)) => past,
+        _ => {
+            return Err(ApiError::new(
+                berth_types::ErrorKind::Internal,
+                "the log cannot be read",
+            ));
+        }
+    };
+    if !live {
+        return Ok(hijack::replay(call.request, past, call.version));
+    }
+    let streams = containers.attach(&call.caller, &id, want).await?;
+    Ok(hijack::streams(call.request, past, streams, call.version))
+}

@@ -1,0 +1,16 @@
+//! The Docker Engine API: routes, and the border between its wire types and the domains.
+
+mod containers;
+pub mod convert;
+mod error;
+mod images;
+mod logs;
+mod reply;
+mod router;
+mod system;
+
+pub use containers::ContainersApi;
+pub use error::chain;
+pub use images::ImagesApi;
+pub use router::Api;
+pub use system::SystemApi;

@@ -1,0 +1,76 @@
+//! Ordinary answers.
+
+use berth_api::shape::Shape;
+use berth_api::version::{ApiVersion, NEWEST};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::http::{Body, empty, full};
+
+/// A JSON document.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // Wire types have text keys and no floats, so they always serialise.
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+    bytes.push(b'\n');
+    let mut response = Response::new(full(bytes));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A JSON document with status 200.
+pub fn ok(value: &impl Serialize) -> Response<Body> {
+    json(StatusCode::OK, value)
+}
+
+/// A status and nothing else.
+pub fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// A streamed body.
+pub fn stream(body: Body, content_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A text.
+pub fn text(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// A JSON document in the shape that a client of `version` expects.
+pub fn shaped(value: &impl Serialize, version: ApiVersion, shape: Shape) -> Response<Body> {
+    ok(&reshape(value, version, shape))
+}
+
+/// A list of such documents.
+pub fn shaped_list(list: &[impl Serialize], version: ApiVersion, shape: Shape) -> Response<Body> {
+    let reshaped: Vec<Value> = list
+        .iter()
+        .map(|item| reshape(item, version, shape))
+        .collect();
+    ok(&reshaped)
+}
+
+fn reshape(value: &impl Serialize, version: ApiVersion, shape: Shape) -> Value {
+    // As above: wire types always serialise.
+    let mut value = serde_json::to_value(value).unwrap_or_default();
+    if version < NEWEST {
+        shape(&mut value, version);
+    }
+    value
+}

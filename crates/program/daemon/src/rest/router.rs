@@ -1,0 +1,289 @@
+//! From a request to its handler: the version prefix, the table of routes, the common headers.
+
+use berth_api::system::header;
+use berth_api::version::{ApiVersion, NEWEST};
+use berth_types::Caller;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::containers::ContainersApi;
+use super::error::{ApiError, ApiResult};
+use super::images::ImagesApi;
+use super::reply;
+use super::system::SystemApi;
+use crate::http::{Body, Query};
+
+/// Largest JSON body in bytes.
+const BODY_MAX: usize = 4 << 20;
+
+/// One request, taken apart.
+pub struct Call {
+    /// Who asks.
+    pub caller: Caller,
+    /// The version of the API that the client speaks.
+    pub version: ApiVersion,
+    /// Query parameters.
+    pub query: Query,
+    /// The request, with its body.
+    pub request: Request<Incoming>,
+}
+
+impl Call {
+    /// The JSON body, whole.
+    pub async fn body(self) -> Result<Vec<u8>, ApiError> {
+        let (head, body) = self.request.into_parts();
+        let named = head
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("");
+        let json = named
+            .split(';')
+            .next()
+            .is_some_and(|t| t.trim() == "application/json");
+        let limited = Limited::new(body, BODY_MAX);
+        let bytes = limited.collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ApiError::invalid(format!("request body is larger than {BODY_MAX} bytes"))
+            } else {
+                ApiError::invalid("request body ended early")
+            }
+        })?;
+        let bytes = bytes.to_bytes();
+        if !json && !bytes.is_empty() {
+            return Err(ApiError::invalid(format!(
+                "unsupported Content-Type header ({named}): must be 'application/json'"
+            )));
+        }
+        Ok(bytes.to_vec())
+    }
+}
+
+/// All routers of the API.
+#[derive(Clone)]
+pub struct Api {
+    /// Containers.
+    pub containers: ContainersApi,
+    /// Images.
+    pub images: ImagesApi,
+    /// The engine itself.
+    pub system: SystemApi,
+}
+
+impl Api {
+    /// Answers one request.
+    pub async fn handle(self, caller: Caller, request: Request<Incoming>) -> Response<Body> {
+        let line = format!("{} {}", request.method(), request.uri());
+        let answer = self.dispatch(caller, request).await;
+        let mut response = answer.unwrap_or_else(ApiError::into_response);
+        tracing::debug!("{line}: {}", response.status().as_u16());
+        common_headers(response.headers_mut());
+        response
+    }
+
+    async fn dispatch(&self, caller: Caller, request: Request<Incoming>) -> ApiResult {
+        let path = percent_decode_str(request.uri().path())
+            .decode_utf8_lossy()
+            .into_owned();
+        let (version, path) = split_version(&path)?;
+        let path = path.to_owned();
+        let query = Query::parse(request.uri().query().unwrap_or(""));
+        let method = request.method().clone();
+        let call = Call {
+            caller,
+            version,
+            query,
+            request,
+        };
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        self.route(&method, &parts, call).await
+    }
+
+    async fn route(&self, method: &Method, parts: &[&str], call: Call) -> ApiResult {
+        match (method.as_str(), parts) {
+            ("GET" | "HEAD", ["_ping"]) => Ok(self.system.ping(method)),
+            ("GET", ["version"]) => self.system.version(&call),
+            ("GET", ["info"]) => self.system.info(&call),
+            ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
+            ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
+
+            ("GET", ["containers", "json"]) => self.containers.list(&call),
+            ("POST", ["containers", "create"]) => self.containers.create(call).await,
+            ("GET", ["containers", id, "json"]) => self.containers.inspect(&call, id),
+            ("GET", ["containers", id, "logs"]) => self.containers.logs(&call, id),
+            ("POST", ["containers", id, "start"]) => self.containers.start(call, id).await,
+            ("POST", ["containers", id, "stop"]) => self.containers.stop(&call, id).await,
+            ("POST", ["containers", id, "kill"]) => self.containers.kill(&call, id).await,
+            ("POST", ["containers", id, "wait"]) => self.containers.wait(&call, id),
+            ("POST", ["containers", id, "attach"]) => self.containers.attach(call, id).await,
+            ("DELETE", ["containers", id]) => self.containers.remove(&call, id).await,
+
+            ("GET", ["images", "json"]) => self.images.list(&call),
+            ("POST", ["images", "create"]) => self.images.create(call).await,
+            ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
+                self.images.inspect(&call, &name.join("/"))
+            }
+            _ => Err(not_there(method, parts)),
+        }
+    }
+}
+
+/// Routes of Docker's API that are not built: method and path, `*` for one part and `**` for
+/// some.
+const NOT_BUILT: &[(&str, &str)] = &[
+    ("GET", "containers/*/top"),
+    ("GET", "containers/*/changes"),
+    ("GET", "containers/*/export"),
+    ("GET", "containers/*/stats"),
+    ("POST", "containers/*/resize"),
+    ("POST", "containers/*/restart"),
+    ("POST", "containers/*/update"),
+    ("POST", "containers/*/rename"),
+    ("POST", "containers/*/pause"),
+    ("POST", "containers/*/unpause"),
+    ("GET", "containers/*/attach/ws"),
+    ("HEAD", "containers/*/archive"),
+    ("GET", "containers/*/archive"),
+    ("PUT", "containers/*/archive"),
+    ("POST", "containers/*/exec"),
+    ("GET", "containers/*/checkpoints"),
+    ("POST", "containers/*/checkpoints"),
+    ("DELETE", "containers/*/checkpoints/*"),
+    ("POST", "containers/prune"),
+    ("POST", "exec/*/start"),
+    ("POST", "exec/*/resize"),
+    ("GET", "exec/*/json"),
+    ("POST", "build"),
+    ("POST", "build/prune"),
+    ("POST", "build/cancel"),
+    ("GET", "images/**/attestations"),
+    ("GET", "images/**/history"),
+    ("POST", "images/**/push"),
+    ("POST", "images/**/tag"),
+    ("GET", "images/search"),
+    ("POST", "images/prune"),
+    ("POST", "images/load"),
+    ("GET", "images/get"),
+    ("GET", "images/**/get"),
+    ("DELETE", "images/**"),
+    ("POST", "auth"),
+    ("POST", "commit"),
+    ("GET", "events"),
+    ("GET", "system/df"),
+    ("GET", "volumes"),
+    ("POST", "volumes/create"),
+    ("POST", "volumes/prune"),
+    ("GET", "volumes/*"),
+    ("PUT", "volumes/*"),
+    ("DELETE", "volumes/*"),
+    ("GET", "networks"),
+    ("POST", "networks/create"),
+    ("POST", "networks/prune"),
+    ("GET", "networks/*"),
+    ("DELETE", "networks/*"),
+    ("POST", "networks/*/connect"),
+    ("POST", "networks/*/disconnect"),
+    ("GET", "distribution/**/json"),
+    ("POST", "session"),
+    ("POST", "grpc"),
+];
+
+/// Groups of Docker's API that exist for swarm and for plugins, whatever follows.
+const SWARM: [&str; 8] = [
+    "swarm", "nodes", "services", "tasks", "secrets", "configs", "plugins", "debug",
+];
+
+fn not_there(method: &Method, parts: &[&str]) -> ApiError {
+    let path = parts.join("/");
+    let known = NOT_BUILT
+        .iter()
+        .any(|(m, pattern)| *m == method.as_str() && matches(pattern, parts));
+    match parts.first() {
+        Some(&group @ ("plugins" | "debug")) => ApiError::not_built(format!("{method} /{group}")),
+        Some(group) if SWARM.contains(group) => ApiError::new(
+            berth_types::ErrorKind::Unavailable,
+            "This node is not a swarm manager: Berth has no swarm.",
+        ),
+        _ if known => ApiError::not_built(format!("{method} /{path}")),
+        _ => ApiError::no_such_page(),
+    }
+}
+
+fn matches(pattern: &str, parts: &[&str]) -> bool {
+    let pattern: Vec<&str> = pattern.split('/').collect();
+    match pattern.iter().position(|p| *p == "**") {
+        None => {
+            pattern.len() == parts.len()
+                && pattern
+                    .iter()
+                    .zip(parts)
+                    .all(|(p, part)| *p == "*" || p == part)
+        }
+        Some(at) => {
+            let (head, tail) = (&pattern[..at], &pattern[at + 1..]);
+            parts.len() > head.len() + tail.len()
+                && parts.starts_with(head)
+                && parts.ends_with(tail)
+        }
+    }
+}
+
+fn split_version(path: &str) -> Result<(ApiVersion, &str), ApiError> {
+    let rest = path.trim_start_matches('/');
+    let (first, tail) = rest.split_once('/').unwrap_or((rest, ""));
+    let numbered = first
+        .strip_prefix('v')
+        .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()));
+    if !numbered {
+        return Ok((NEWEST, path));
+    }
+    let version = ApiVersion::of_request(first).map_err(|e| ApiError::invalid(e.to_string()))?;
+    Ok((version, tail))
+}
+
+fn common_headers(headers: &mut HeaderMap) {
+    let server = concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux; Berth)");
+    headers.insert(header::SERVER, HeaderValue::from_static(server));
+    headers.insert(header::OS_TYPE, HeaderValue::from_static("linux"));
+    headers.insert(header::EXPERIMENTAL, HeaderValue::from_static("false"));
+    if let Ok(newest) = HeaderValue::from_str(&NEWEST.to_string()) {
+        headers.insert(header::API_VERSION, newest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_taken_off_the_path() {
+        let split = |p| split_version(p).map(|(v, rest)| (v.to_string(), rest.to_owned()));
+        assert_eq!(
+            split("/v1.41/info").unwrap(),
+            ("1.41".into(), "info".into())
+        );
+        assert_eq!(split("/info").unwrap().1, "/info");
+        assert_eq!(split("/version").unwrap().1, "/version");
+        assert!(split("/v1.2/info").is_err());
+        assert!(split("/v9.9/info").is_err());
+    }
+
+    #[test]
+    fn what_is_not_built_says_so_and_the_rest_is_not_found() {
+        let status = |method: Method, path: &str| {
+            let parts: Vec<&str> = path.split('/').collect();
+            not_there(&method, &parts).into_response().status().as_u16()
+        };
+        assert_eq!(status(Method::POST, "containers/x/exec"), 501);
+        assert_eq!(status(Method::GET, "images/a/b/c/history"), 501);
+        assert_eq!(status(Method::DELETE, "images/a/b"), 501);
+        assert_eq!(status(Method::GET, "volumes"), 501);
+        assert_eq!(status(Method::GET, "services"), 503);
+        assert_eq!(status(Method::GET, "plugins"), 501);
+        assert_eq!(status(Method::POST, "containers/json"), 404);
+        assert_eq!(status(Method::GET, "nothing/here"), 404);
+    }
+}
