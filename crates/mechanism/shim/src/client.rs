@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
+use berth_sys::rustix::fs::{FlockOperation, flock, inotify};
+use berth_sys::rustix::io::Errno;
 use berth_sys::{memfd, pidfd, process, socket, spawn};
 use berth_types::ContainerId;
 use berth_types::launch::{PROTOCOL_VERSION, ProcessIdentity, Started};
@@ -23,6 +25,9 @@ const START_SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// Longest silence of a running monitor that was asked something.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at a monitor that is on its way or ending.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Longest wait for a monitor that said it is about to end.
 const REAP_MAX: Duration = Duration::from_secs(10);
@@ -76,10 +81,16 @@ impl Launcher for ShimLauncher {
         }
         let id = &request.launch.id;
         let runtime_directory = self.runtime_directory(id);
-        let mut descriptors = vec![
-            open_directory(&self.state_directory(id))?,
-            open_directory(&runtime_directory)?,
-        ];
+        let runtime = open_directory(&runtime_directory)?;
+        // The lock belongs to the open directory, which travels to the monitor and stays with it:
+        // from here to the monitor's end, whoever asks sees that somebody is there.
+        flock(&runtime, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+            LaunchError::Directory {
+                path: runtime_directory.display().to_string(),
+                source: error.into(),
+            }
+        })?;
+        let mut descriptors = vec![open_directory(&self.state_directory(id))?, runtime];
         descriptors.extend(parked);
 
         let (ours, theirs) = UnixStream::pair().map_err(LaunchError::Spawn)?;
@@ -118,22 +129,61 @@ impl Launcher for ShimLauncher {
     }
 
     fn adopt(&self, id: &ContainerId) -> Result<Box<dyn Task>, AdoptError> {
-        let runtime_directory = self.runtime_directory(id);
-        self.find(id, runtime_directory)
-            .map_err(|error| match error {
-                ChannelError::Frame(FrameError::Version { theirs }) => AdoptError::Version {
-                    id: *id,
-                    theirs,
-                    ours: PROTOCOL_VERSION,
-                },
-                ChannelError::Io(error) if is_gone(&error) => AdoptError::Gone(*id),
-                ChannelError::Io(source) => AdoptError::Monitor { id: *id, source },
-                other => AdoptError::Monitor {
-                    id: *id,
-                    source: io::Error::other(other),
-                },
-            })
+        let directory = self.runtime_directory(id);
+        let end = Instant::now() + START_SILENCE_MAX;
+        loop {
+            match self.find(id, directory.clone()) {
+                // A monitor on its way has the lock before it has a socket, and one that ends
+                // has it after.
+                Err(ChannelError::Io(error))
+                    if is_gone(&error) && is_locked(&directory) && Instant::now() < end =>
+                {
+                    wait_for_entry(&directory);
+                }
+                found => return found.map_err(|error| adopt_error(*id, error)),
+            }
+        }
     }
+}
+
+fn adopt_error(id: ContainerId, error: ChannelError) -> AdoptError {
+    match error {
+        ChannelError::Frame(FrameError::Version { theirs }) => AdoptError::Version {
+            id,
+            theirs,
+            ours: PROTOCOL_VERSION,
+        },
+        ChannelError::Io(error) if is_gone(&error) => AdoptError::Gone(id),
+        ChannelError::Io(source) => AdoptError::Monitor { id, source },
+        other => AdoptError::Monitor {
+            id,
+            source: io::Error::other(other),
+        },
+    }
+}
+
+/// Whether a monitor has the runtime directory. One that cannot be opened is nobody's.
+fn is_locked(directory: &Path) -> bool {
+    socket::open_directory(directory).is_ok_and(|directory| {
+        flock(&directory, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    })
+}
+
+/// Waits until something appears in the directory, or for [`LOOK_AGAIN`]: nothing announces that
+/// a lock was given up.
+fn wait_for_entry(directory: &Path) {
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let watch = inotify::init(flags).and_then(|watch| {
+        inotify::add_watch(&watch, directory, inotify::WatchFlags::CREATE)?;
+        Ok(watch)
+    });
+    let limit = Timespec::try_from(LOOK_AGAIN).ok();
+    // Without a watch the poll is a pause.
+    let mut changed: Vec<_> = watch
+        .iter()
+        .map(|fd| PollFd::new(fd, PollFlags::IN))
+        .collect();
+    let _ = poll(&mut changed, limit.as_ref());
 }
 
 impl ShimLauncher {

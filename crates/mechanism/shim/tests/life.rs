@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use berth_shim::protocol::{Frame, Message};
 use berth_shim::{AdoptError, LaunchError, Launcher, SOCKET_NAME};
 use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
+use berth_sys::rustix::fs::{FlockOperation, flock};
 use berth_sys::{pidfd, process, socket};
 use berth_types::launch::{PROTOCOL_VERSION, StartFailureKind, Stdin};
 
@@ -217,4 +218,33 @@ fn strangers_and_nonsense_are_turned_away_one_by_one() {
     }
     assert_eq!(answers[16..], Message::Done(0).encode().unwrap());
     assert_eq!(exit_of(&mut task).unwrap().code, 137);
+}
+
+#[test]
+fn a_container_has_one_monitor_at_a_time() {
+    let place = Place::new("sleep 1000");
+    let mut task = place.start();
+    let second = place.start_with(&[]).err().unwrap();
+    assert!(matches!(second, LaunchError::Directory { .. }), "{second}");
+    task.signal(9).unwrap();
+    assert_eq!(exit_of(&mut task).unwrap().code, 137);
+}
+
+#[test]
+fn a_monitor_on_its_way_is_waited_for() {
+    let place = Place::new("true");
+    let directory = place.socket().parent().unwrap().to_owned();
+    let held = socket::open_directory(&directory).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let (launcher, id) = (place.launcher(), place.id);
+    let looking = std::thread::spawn(move || launcher.adopt(&id).err());
+    // The lock is held: whatever the time, nobody may be told that the container is gone.
+    let limit = Timespec {
+        tv_sec: 0,
+        tv_nsec: 200_000_000,
+    };
+    let _ = poll(&mut [], Some(&limit));
+    assert!(!looking.is_finished());
+    drop(held);
+    assert!(matches!(looking.join().unwrap(), Some(AdoptError::Gone(_))));
 }
