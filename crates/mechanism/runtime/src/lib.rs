@@ -161,7 +161,7 @@ fn launch(
                 filter,
                 cgroup,
                 reporter: &reporter,
-                stopwatch,
+                stopwatch: stopwatch.for_init(),
             };
             let error = init.run(stdio);
             reporter.failed(&error.failure());

@@ -20,6 +20,14 @@ impl Stopwatch {
         }
     }
 
+    /// The copy that goes on in the container's init: it reports only what it measures itself.
+    pub(crate) fn for_init(&self) -> Self {
+        Self {
+            last: self.last,
+            phases: Vec::new(),
+        }
+    }
+
     /// Ends the phase that ran since the previous call.
     pub(crate) fn mark(&mut self, name: &str) {
         let now = Instant::now();
@@ -38,5 +46,22 @@ impl Stopwatch {
         self.last += std::time::Duration::from_micros(measured);
         self.last = self.last.min(Instant::now());
         self.phases.extend(phases);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_before_the_clone_is_reported_once() {
+        let mut monitor = Stopwatch::start();
+        monitor.mark("cgroup");
+        let mut init = monitor.for_init();
+        init.mark("clone");
+        monitor.merge(init.phases);
+        monitor.mark("exec");
+        let names: Vec<&str> = monitor.phases.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["cgroup", "clone", "exec"]);
     }
 }
