@@ -2,8 +2,10 @@
 //!
 //!     tidy            the house rules: layers, sizes, leftovers, licences, links
 //!     ci              everything a change must pass; the last line counts all runners together
+//!     bench           how long the everyday commands take, as a table (docs/benchmarks.md)
 //!     vm -- CMD …     CMD as root in a throw-away virtual machine (dev/run-in-vm)
 
+mod bench;
 mod ci;
 mod counts;
 mod tidy;
@@ -15,7 +17,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | ci | vm [OPTIONS] -- COMMAND [ARGUMENT…]";
+const USAGE: &str = "usage: cargo xtask tidy | ci | bench [--runs N] [--peers] | vm [OPTIONS] -- COMMAND [ARGUMENT…]";
 
 fn main() -> ExitCode {
     match dispatch(std::env::args_os().skip(1).collect()) {
@@ -34,7 +36,7 @@ fn dispatch(arguments: Vec<OsString>) -> Result<bool> {
         Some((verb, rest)) => (verb.to_string_lossy().into_owned(), rest),
         None => bail!("no verb given; {USAGE}"),
     };
-    if verb != "vm"
+    if !["vm", "bench"].contains(&verb.as_str())
         && let Some(extra) = rest.first()
     {
         bail!("`{verb}` takes no argument, got {extra:?}; {USAGE}");
@@ -43,6 +45,7 @@ fn dispatch(arguments: Vec<OsString>) -> Result<bool> {
     match verb.as_str() {
         "tidy" => tidy::run(&root),
         "ci" => ci::run(&root),
+        "bench" => bench::run(&root, rest),
         "vm" => {
             let program = root.join("dev/run-in-vm");
             let error = Command::new(&program).args(rest).exec();

@@ -170,6 +170,12 @@ mod tests {
                 "crates/mechanism/store",
                 "crates/mechanism/sys",
                 false,
+                true,
+            ),
+            (
+                "crates/mechanism/store",
+                "crates/mechanism/runtime",
+                false,
                 false,
             ),
             ("crates/mechanism/sys", "crates/domain/image", false, false),
