@@ -99,7 +99,7 @@ struct Actor {
     shared: Arc<Shared>,
     record: Record,
     life: Lifecycle,
-    task: Option<Box<dyn Task>>,
+    task: Option<Arc<dyn Task>>,
     link: Option<Link>,
     parked: Vec<Parked>,
     publish: watch::Sender<Arc<Record>>,
@@ -170,9 +170,7 @@ impl Actor {
                 // The client may be gone; what it asked for is done all the same.
                 let _ = answer.send(self.request(input).await);
             }
-            Request::Attach(want, answer) => {
-                let _ = answer.send(self.attach(want));
-            }
+            Request::Attach(want, answer) => self.attach(want, answer),
         }
     }
 
@@ -298,14 +296,20 @@ impl Actor {
                 decoder: Decoder::default(),
             })
         });
-        self.task = Some(task);
+        self.task = Some(Arc::from(task));
     }
 
     fn signal(&mut self, number: i32) {
-        let Some(task) = &self.task else { return };
+        let id = self.record.id;
+        let Some(task) = &self.task else {
+            self.failure.get_or_insert(ContainerError::Conflict(format!(
+                "container {id} runs under a monitor that this engine could not take over: its log says why at its start; stop the container with the engine that started it"
+            )));
+            return;
+        };
         if let Err(error) = task.signal(number) {
             // A program that has just ended cannot be signalled; its end is on its way.
-            tracing::debug!(id = %self.record.id, number, %error, "signal not delivered");
+            tracing::debug!(%id, number, %error, "signal not delivered");
         }
     }
 
@@ -340,30 +344,51 @@ impl Actor {
         }
     }
 
-    fn attach(&mut self, want: AttachWant) -> Result<UnixStream, ContainerError> {
+    fn attach(
+        &mut self,
+        want: AttachWant,
+        answer: oneshot::Sender<Result<UnixStream, ContainerError>>,
+    ) {
         let id = self.record.id;
-        let io = |what| {
+        let ready = |stream: std::io::Result<std::os::unix::net::UnixStream>| {
+            stream.and_then(|stream| {
+                stream.set_nonblocking(true)?;
+                UnixStream::from_std(stream)
+            })
+        };
+        let io = move |what| {
             move |source| ContainerError::Io {
                 what,
                 id: id.to_string(),
                 source,
             }
         };
-        let stream = match (&self.task, self.life.state().phase) {
+        // A client that is gone does not need the answer.
+        match (&self.task, self.life.state().phase) {
             (Some(task), Phase::Running) => {
-                task.attach(want).map_err(io("attach to the monitor"))?
+                let task = Arc::clone(task);
+                // A monitor that is slow to answer keeps nobody else waiting.
+                tokio::task::spawn_blocking(move || {
+                    let _ = answer.send(ready(task.attach(want)).map_err(|error| {
+                        if effects::monitor_hung_up(&error) {
+                            ContainerError::Conflict(format!(
+                                "container {id} cannot be attached to: it has just ended, or has as many clients as it can have"
+                            ))
+                        } else {
+                            io("attach to the monitor")(error)
+                        }
+                    }));
+                });
             }
-            (_, Phase::Created | Phase::Exited) => self.park(want).map_err(io("park a client"))?,
+            (_, Phase::Created | Phase::Exited) => {
+                let _ = answer.send(ready(self.park(want)).map_err(io("park a client")));
+            }
             _ => {
-                return Err(ContainerError::Conflict(format!(
+                let _ = answer.send(Err(ContainerError::Conflict(format!(
                     "container {id} cannot be attached to now"
-                )));
+                ))));
             }
-        };
-        stream
-            .set_nonblocking(true)
-            .map_err(io("attach to the monitor"))?;
-        UnixStream::from_std(stream).map_err(io("attach to the monitor"))
+        }
     }
 
     fn park(&mut self, want: AttachWant) -> std::io::Result<std::os::unix::net::UnixStream> {

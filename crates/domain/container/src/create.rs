@@ -87,6 +87,17 @@ pub fn record(
             "no command specified: the image has none, so give one",
         ));
     }
+    let env = record.settings.env.iter();
+    if let Some(text) = record
+        .command()
+        .iter()
+        .chain(env)
+        .find(|t| t.contains('\0'))
+    {
+        return Err(invalid(format!(
+            "invalid argument {text:?}: commands and environment variables cannot hold a NUL byte"
+        )));
+    }
     Ok((record, warnings))
 }
 

@@ -183,3 +183,18 @@ fn names() {
         assert!(check_name(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn what_cannot_be_executed_is_refused_early() {
+    let command = Settings {
+        cmd: Some(vec!["sh".into(), "a\0b".into()]),
+        ..Settings::default()
+    };
+    refused(with(command), "NUL byte");
+    let env = Settings {
+        cmd: Some(vec!["sh".into()]),
+        env: vec!["A=b\0".into()],
+        ..Settings::default()
+    };
+    refused(with(env), "NUL byte");
+}

@@ -207,10 +207,11 @@ pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> 
 /// How a container ended whose monitor said nothing: by its exit record, which is written before
 /// anyone is told, or unseen; then nothing of it may live on.
 pub(crate) fn end_without_word(shared: &Shared, id: ContainerId) -> End {
+    // A monitor that was killed behind its exit record did not come to remove the group.
+    kill_cgroup(shared, id);
     if let Some(record) = read_exit_record(shared, id) {
         return End::Recorded(record);
     }
-    kill_cgroup(shared, id);
     End::Unseen {
         at: Timestamp::now(),
         reason: "the container's monitor was killed, and the container with it".to_owned(),
@@ -241,6 +242,15 @@ pub(crate) fn read_exit_record(shared: &Shared, id: ContainerId) -> Option<ExitR
         .ok()?;
     let record: ExitRecord = serde_json::from_str(&text).ok()?;
     (record.version == EXIT_RECORD_VERSION).then_some(record)
+}
+
+/// Whether an error in talking to a monitor means that it has closed the connection.
+pub(crate) fn monitor_hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof
+    )
 }
 
 /// Whether the other end of a parked client's stream is closed.

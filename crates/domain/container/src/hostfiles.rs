@@ -66,6 +66,8 @@ fn hosts(record: &Record, name: &str, host: &str) -> String {
     };
     for entry in &record.host.extra_hosts {
         if let Some((name, address)) = entry.split_once(':') {
+            // An IPv6 address may come in brackets, which the file does not know.
+            let address = address.trim_matches(['[', ']']);
             let _ = writeln!(out, "{address}\t{name}");
         }
     }

@@ -197,6 +197,7 @@ impl Lifecycle {
             (Removing, Input::RemoveFailed) => {
                 let ran = self.state.finished_at.is_set();
                 self.state.phase = if ran { Exited } else { Created };
+                self.remove_at_end = false;
                 Ok(Done::Unchanged)
             }
 
@@ -216,7 +217,7 @@ impl Lifecycle {
         let same = self.state.phase == Phase::Running && self.state.init == Some(launched.init);
         self.state.phase = Phase::Running;
         self.state.started_at = launched.at;
-        self.state.exit_code = 0;
+        // The exit code stays that of the last run, for those who wait for its end and are late.
         self.state.oom_killed = false;
         self.state.error.clear();
         self.state.init = Some(launched.init);

@@ -315,3 +315,19 @@ fn adoption_of_the_same_process_changes_nothing() {
     );
     assert_eq!(life.step(Input::Started(launched())), Ok(Done::Unchanged));
 }
+
+#[test]
+fn a_removal_that_failed_does_not_come_back_after_the_next_run() {
+    let mut life = in_phase(Phase::Running, false);
+    life.step(Input::Remove { force: true }).unwrap();
+    life.step(Input::Ended(exit(137))).unwrap();
+    assert_eq!(life.state().phase, Phase::Removing);
+    life.step(Input::RemoveFailed).unwrap();
+    life.step(Input::Start).unwrap();
+    life.step(Input::Started(launched())).unwrap();
+    // Those who waited for the end of the first run still find its code.
+    assert_eq!(life.state().exit_code, 137);
+    life.step(Input::Ended(exit(0))).unwrap();
+    assert_eq!(life.state().phase, Phase::Exited);
+    assert_eq!(life.state().exit_code, 0);
+}

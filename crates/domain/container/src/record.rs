@@ -248,7 +248,7 @@ pub struct State {
     pub started_at: Timestamp,
     /// When it last ended.
     pub finished_at: Timestamp,
-    /// Its exit code, or that of a start that failed.
+    /// Exit code of the last run, or of a start that failed; while it runs, of the run before.
     pub exit_code: i32,
     /// Why the last start failed, or why the container ended where it was not its own doing.
     pub error: String,

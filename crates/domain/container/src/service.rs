@@ -346,6 +346,7 @@ impl Containers {
             signal::parse(name)?
         };
         let mut watch = handle.snapshot.clone();
+        let over = run_is_over(&watch.borrow());
         handle
             .step(Input::Signal(number))
             .await
@@ -357,7 +358,7 @@ impl Containers {
             })?;
         if number == signal::KILL {
             // A killed container is dead when its killer is told so.
-            let dead = watch.wait_for(|r| r.state.phase != Phase::Running);
+            let dead = watch.wait_for(over);
             // What hangs in the kernel cannot be waited for.
             let _ = tokio::time::timeout(KILL_PATIENCE, dead).await;
         }
@@ -368,7 +369,7 @@ impl Containers {
     /// A negative timeout waits for ever.
     ///
     /// # Errors
-    /// The signal is none.
+    /// The signal is none, or the container survived even SIGKILL.
     pub async fn stop(
         &self,
         caller: &Caller,
@@ -391,9 +392,20 @@ impl Containers {
             .ok()
             .map(|s| after(Duration::from_secs(s)));
         let mut watch = handle.snapshot.clone();
+        let over = run_is_over(&watch.borrow());
         let report = handle.step(Input::Stop { signal, kill_at }).await?;
-        let _ = watch.wait_for(|r| r.state.phase != Phase::Running).await;
-        Ok(report)
+        let ended = watch.wait_for(over);
+        let Ok(seconds) = u64::try_from(seconds) else {
+            let _ = ended.await;
+            return Ok(report);
+        };
+        let patience = Duration::from_secs(seconds).saturating_add(KILL_PATIENCE);
+        match tokio::time::timeout(patience, ended).await {
+            Ok(_) => Ok(report),
+            Err(_) => Err(ContainerError::Conflict(format!(
+                "container {key} was killed and does not end: one of its processes hangs in the kernel"
+            ))),
+        }
     }
 
     /// Removes a container; with `force` a running one is killed first.
@@ -412,10 +424,14 @@ impl Containers {
             Err(ContainerError::Removing(_) | ContainerError::NotFound(_)) if force => {}
             other => drop(other?),
         }
-        let gone = |r: &Arc<Record>| matches!(r.state.phase, Phase::Removed);
-        // The sender is dropped with the actor, which ends when the container is gone.
-        match tokio::time::timeout(KILL_PATIENCE, watch.wait_for(gone)).await {
-            Ok(_) => Ok(()),
+        let over = |r: &Arc<Record>| r.state.phase != Phase::Running;
+        let over = tokio::time::timeout(KILL_PATIENCE, watch.wait_for(over)).await;
+        match over.map(|seen| seen.map(|record| record.state.phase)) {
+            // The sender is dropped with the actor, which ends when the container is gone.
+            Ok(Err(_) | Ok(Phase::Removed)) => Ok(()),
+            Ok(Ok(_)) => Err(ContainerError::Conflict(format!(
+                "container {key} ended and could not be removed: the engine's log says why; remove it again"
+            ))),
             Err(_) => Err(ContainerError::Conflict(format!(
                 "container {key} was killed and does not end: one of its processes hangs in the kernel; it is removed when that ends"
             ))),
@@ -436,13 +452,14 @@ impl Containers {
         let first = Arc::clone(&watch.borrow_and_update());
         let over = move |now: &Arc<Record>| match condition {
             _ if now.state.phase == Phase::Removed => true,
+            // Who is late finds the next run begun, but the end of the one before as well.
             WaitCondition::NotRunning => {
                 !matches!(now.state.phase, Phase::Running | Phase::Starting)
+                    || now.state.finished_at != first.state.finished_at
             }
             WaitCondition::NextExit => {
-                now.state.phase != Phase::Running
-                    && (now.state.finished_at != first.state.finished_at
-                        || now.state.error != first.state.error)
+                now.state.finished_at != first.state.finished_at
+                    || (now.state.phase != Phase::Running && now.state.error != first.state.error)
             }
             WaitCondition::Removed => false,
         };
@@ -612,6 +629,12 @@ impl Containers {
             (None, _) => Err(missing()),
         }
     }
+}
+
+/// Whether the run that `seen` shows is over, though another may have begun.
+fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send + use<> {
+    let began = seen.state.started_at;
+    move |now| now.state.phase != Phase::Running || now.state.started_at != began
 }
 
 fn after(duration: Duration) -> Timestamp {

@@ -84,6 +84,17 @@ pub fn open_files() -> u64 {
     limit.maximum.unwrap_or(u64::MAX)
 }
 
+/// Lets this process have as many open files as it may: each running container costs three, and
+/// the usual soft limit is for programs that know no better.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files is left as it was");
+    }
+}
+
 /// The device nodes of the host, for privileged containers.
 pub fn devices() -> Vec<Device> {
     let mut found = Vec::new();

@@ -79,6 +79,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         berth_sys::rustix::process::geteuid().is_root(),
         "the engine makes namespaces and mounts and has to run as root"
     );
+    host::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
@@ -151,11 +152,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             config: Arc::clone(&config),
         },
     };
-    listen(&config, api).await?;
+    let served = listen(&config, api).await;
     // The levels above the containers go with the last of them.
     berth_sys::cgroup::remove_if_empty(&cgroup_parent);
     berth_sys::cgroup::remove_if_empty(&config.cgroup_parent);
-    Ok(())
+    served
 }
 
 /// An error with its causes, for a person at a terminal.
@@ -203,9 +204,16 @@ async fn listen(config: &Config, api: Api) -> anyhow::Result<()> {
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // dockerd reads its configuration again; a closed terminal must not end the engine.
+            Some(()) = hangup.recv() => {
+                tracing::warn!("SIGHUP: the configuration is not read again: restart the engine for that; containers go on");
+            }
+        }
     }
     tracing::info!("stopping; containers go on and the next start takes them up");
     stop.send_replace(true);

@@ -1,6 +1,7 @@
 //! HTTP over Unix sockets: connections, bodies, hijacked streams.
 
 mod body;
+mod hangup;
 pub mod hijack;
 mod query;
 mod server;

@@ -1,9 +1,8 @@
 //! Listening sockets and the connections on them.
 
-use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +14,22 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Body;
+use super::hangup::HangUp;
 
 /// Connections that are served at once; more wait in the socket's backlog.
-const CONNECTIONS: usize = 1024;
+const CONNECTIONS: u32 = 1024;
+/// Requests that are carried out at once. They may outlive their connections.
+const REQUESTS: u32 = CONNECTIONS;
 /// Patience with a client that opens a connection and says nothing.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long an engine that stops lets requests in flight go on.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// How long it then waits until their answers are sent. Answers that have no end of their own, as
+/// those to a wait, are cut off.
+const SEND_WITHIN: Duration = Duration::from_millis(200);
 
 /// One listening socket, removed when dropped.
 pub struct Listener {
@@ -48,7 +55,13 @@ impl Listener {
                 ));
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => fs::remove_file(path)?,
+            Err(_) if fs::symlink_metadata(path)?.file_type().is_socket() => fs::remove_file(path)?,
+            Err(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "something that is no socket is there: move it away, or give another -H",
+                ));
+            }
         }
         let socket = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
@@ -84,17 +97,15 @@ where
     H: Fn(Caller, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    let requests = Arc::new(Semaphore::new(REQUESTS as usize));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
-            () = stopped(&mut stop) => return,
+            accepted = accept(&listener.socket, &places) => accepted,
+            () = stopped(&mut stop) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: serve those that are there first.
                 tracing::warn!(%error, "connection not accepted");
@@ -102,24 +113,45 @@ where
                 continue;
             }
         };
-        let handler = handler.clone();
-        let stop = stop.clone();
+        let (handler, requests, stop) = (handler.clone(), Arc::clone(&requests), stop.clone());
         tokio::spawn(async move {
-            connection(stream, handler, stop).await;
+            connection(stream, handler, requests, stop).await;
             drop(place);
         });
     }
+    let _ = tokio::time::timeout(FINISH_WITHIN, requests.acquire_many(REQUESTS)).await;
+    let _ = tokio::time::timeout(SEND_WITHIN, places.acquire_many(CONNECTIONS)).await;
 }
 
-async fn connection<H, F>(stream: UnixStream, handler: H, mut stop: watch::Receiver<bool>)
-where
+/// The next connection, once there is a place for it.
+async fn accept(
+    socket: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(io::Error::other)?;
+    Ok((socket.accept().await?.0, place))
+}
+
+async fn connection<H, F>(
+    stream: UnixStream,
+    handler: H,
+    requests: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) where
     H: Fn(Caller, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let caller = caller(&stream);
+    let gone = HangUp::of(&stream);
+    // Each request is a task of its own, so that what was begun is finished though the client
+    // leaves.
     let service = service_fn(move |request| {
-        let answer = handler(caller.clone(), request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (answer, requests) = (handler(caller.clone(), request), Arc::clone(&requests));
+        tokio::spawn(async move {
+            let _place = requests.acquire_owned().await;
+            answer.await
+        })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -128,15 +160,24 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            // First, so that a request of a client that does not wait for its answer is read.
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            () = stopped(&mut stop), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // Or else an answer that has nothing to say yet would keep the place for ever.
+            () = gone.noticed() => return,
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
     }
 }
 
@@ -144,4 +185,33 @@ where
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A sender that is gone stops the engine as well.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_dead_socket_is_replaced() {
+        let dir = std::env::temp_dir().join(format!("berthd-listen-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let refused = |path: &Path| match Listener::bind(path, None) {
+            Ok(_) => panic!("{} was taken over", path.display()),
+            Err(error) => error.kind(),
+        };
+        let file = dir.join("precious");
+        fs::write(&file, "data").unwrap();
+        assert_eq!(refused(&file), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "data");
+
+        let path = dir.join("engine.sock");
+        let live = Listener::bind(&path, None).unwrap();
+        assert_eq!(refused(&path), io::ErrorKind::AddrInUse);
+        drop(live);
+        assert!(!path.exists());
+        // As a killed engine leaves it.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(Listener::bind(&path, None).unwrap());
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -10,6 +10,7 @@ use berth_api::{Filters, decode, shape};
 use berth_container::{Containers, Filter, Log, Phase, Record, Report, WaitCondition};
 use berth_image::Images;
 use berth_shim::{AttachWant, Role};
+use berth_types::ErrorKind;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
@@ -171,7 +172,9 @@ impl ContainersApi {
             role: Role::Follow,
         };
         if asked("logs") && record.host.log != Log::None {
-            return logs::then_attach(&self.containers, call, &record, want).await;
+            return logs::then_attach(&self.containers, call, &record, want)
+                .await
+                .map_err(ApiError::into_plain);
         }
         if !asked("stream") {
             return Ok(hijack::replay(call.request, Vec::new(), call.version));
@@ -188,17 +191,19 @@ impl ContainersApi {
         ))
     }
 
-    pub(super) fn logs(&self, call: &Call, id: &str) -> ApiResult {
-        logs::stream(&self.containers, call, id)
+    pub(super) async fn logs(&self, call: &Call, id: &str) -> ApiResult {
+        logs::stream(&self.containers, call, id).await
     }
 
-    pub(super) fn inspect(&self, call: &Call, id: &str) -> ApiResult {
+    pub(super) async fn inspect(&self, call: &Call, id: &str) -> ApiResult {
         let record = self.containers.get(&call.caller, id)?;
-        let wire = convert::inspect(&record, &self.containers, call.query.switch("size"));
+        let size = call.query.switch("size");
+        let containers = self.containers.clone();
+        let wire = counted(size, move || convert::inspect(&record, &containers, size)).await?;
         Ok(reply::shaped(&wire, call.version, shape::container_inspect))
     }
 
-    pub(super) fn list(&self, call: &Call) -> ApiResult {
+    pub(super) async fn list(&self, call: &Call) -> ApiResult {
         let filters = Filters::from_query(call.query.get("filters"))?;
         let filter = Filter::new(filters.to_map()).map_err(|e| ApiError::invalid(e.to_string()))?;
         let limit = match call.query.text("limit") {
@@ -224,16 +229,36 @@ impl ContainersApi {
         }
         let now = berth_types::Timestamp::now();
         let size = call.query.switch("size");
-        let summary = |r: &Arc<Record>| {
-            convert::summary(r, &self.containers, &self.images, &call.caller, now, size)
+        let (containers, images, caller) = (
+            self.containers.clone(),
+            self.images.clone(),
+            call.caller.clone(),
+        );
+        let summaries = move || -> Vec<_> {
+            let summary =
+                |r: &Arc<Record>| convert::summary(r, &containers, &images, &caller, now, size);
+            list.iter().map(summary).collect()
         };
-        let list: Vec<_> = list.iter().map(summary).collect();
+        let list = counted(size, summaries).await?;
         Ok(reply::shaped_list(
             &list,
             call.version,
             shape::container_summary,
         ))
     }
+}
+
+/// Makes an answer: where sizes are `asked` for, on a thread that may block, for counting walks
+/// through whole directories.
+async fn counted<T: Send + 'static>(
+    asked: bool,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    if !asked {
+        return Ok(make());
+    }
+    let made = tokio::task::spawn_blocking(make).await;
+    made.map_err(|_| ApiError::new(ErrorKind::Internal, "the count was interrupted"))
 }
 
 fn done(report: &Report) -> Response<Body> {

@@ -1,5 +1,6 @@
 //! `/containers/{id}/logs`: what was written, then what is being written.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use berth_api::stream::{self, StreamKind};
 use berth_container::{Containers, LogOptions, LogReader, LogRecord, Phase, Record};
 use berth_shim::AttachWant;
 use berth_shim::protocol::Stream;
-use berth_types::{ContainerId, Timestamp};
+use berth_types::{Caller, ContainerId, ErrorKind, Timestamp};
 use bytes::Bytes;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
@@ -33,7 +34,7 @@ struct Wants {
     timestamps: bool,
 }
 
-pub(super) fn stream(containers: &Containers, call: &Call, id: &str) -> ApiResult {
+pub(super) async fn stream(containers: &Containers, call: &Call, id: &str) -> ApiResult {
     let query = &call.query;
     let wants = Wants {
         stdout: query.switch("stdout"),
@@ -47,7 +48,7 @@ pub(super) fn stream(containers: &Containers, call: &Call, id: &str) -> ApiResul
     }
     let options = options(call)?;
     let record = containers.get(&call.caller, id)?;
-    let reader = containers.logs(&call.caller, id, options)?;
+    let reader = open(containers, &call.caller, id, options).await?;
     let (sender, body) = channel();
     let follow = query
         .switch("follow")
@@ -55,6 +56,20 @@ pub(super) fn stream(containers: &Containers, call: &Call, id: &str) -> ApiResul
         .transpose()?;
     tokio::spawn(pump(record.id, reader, wants, follow, sender));
     Ok(reply::stream(body, framed_type(call.version)))
+}
+
+/// Opens the log. Finding the last lines of a long one takes a while, which blocks.
+async fn open(
+    containers: &Containers,
+    caller: &Caller,
+    id: &str,
+    options: LogOptions,
+) -> Result<LogReader, ApiError> {
+    let (containers, caller, id) = (containers.clone(), caller.clone(), id.to_owned());
+    tokio::task::spawn_blocking(move || containers.logs(&caller, &id, options))
+        .await
+        .map_err(|_| ApiError::new(ErrorKind::Internal, "reading the log was interrupted"))?
+        .map_err(ApiError::from)
 }
 
 fn options(call: &Call) -> Result<LogOptions, ApiError> {
@@ -177,6 +192,23 @@ fn frame(record: &LogRecord, wants: Wants, out: &mut Vec<u8>) {
     out.extend_from_slice(&record.data);
 }
 
+/// The newest frames of a log, at most [`REPLAY_MAX`] bytes of them.
+fn replay(reader: &mut LogReader, wants: Wants) -> std::io::Result<Vec<u8>> {
+    let mut pieces = VecDeque::new();
+    let mut size = 0;
+    while let Some(piece) = gather(reader, wants)? {
+        size += piece.len();
+        pieces.push_back(piece);
+        // A piece holds whole frames: what is left begins with a header.
+        while size > REPLAY_MAX
+            && let Some(oldest) = pieces.pop_front()
+        {
+            size -= oldest.len();
+        }
+    }
+    Ok(pieces.into_iter().flatten().collect())
+}
+
 /// `attach` with `logs`: what was written so far, then the live streams.
 pub(super) async fn then_attach(
     containers: &Containers,
@@ -192,26 +224,12 @@ pub(super) async fn then_attach(
         timestamps: false,
     };
     let live = query.switch("stream");
-    let mut reader = containers.logs(&call.caller, &id, LogOptions::default())?;
-    let past = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<u8>> {
-        let mut all = Vec::new();
-        while let Some(piece) = gather(&mut reader, wants)? {
-            all.extend(piece);
-            if all.len() > REPLAY_MAX {
-                let excess = all.len() - REPLAY_MAX;
-                all.drain(..excess);
-            }
-        }
-        Ok(all)
-    })
-    .await;
+    let mut reader = open(containers, &call.caller, &id, LogOptions::default()).await?;
+    let past = tokio::task::spawn_blocking(move || replay(&mut reader, wants)).await;
     let past = match past {
         Ok(Ok(past)) => past,
         _ => {
-            return Err(ApiError::new(
-                berth_types::ErrorKind::Internal,
-                "the log cannot be read",
-            ));
+            return Err(ApiError::new(ErrorKind::Internal, "the log cannot be read"));
         }
     };
     if !live {

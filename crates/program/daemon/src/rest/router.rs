@@ -110,10 +110,10 @@ impl Api {
             ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
             ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
 
-            ("GET", ["containers", "json"]) => self.containers.list(&call),
+            ("GET", ["containers", "json"]) => self.containers.list(&call).await,
             ("POST", ["containers", "create"]) => self.containers.create(call).await,
-            ("GET", ["containers", id, "json"]) => self.containers.inspect(&call, id),
-            ("GET", ["containers", id, "logs"]) => self.containers.logs(&call, id),
+            ("GET", ["containers", id, "json"]) => self.containers.inspect(&call, id).await,
+            ("GET", ["containers", id, "logs"]) => self.containers.logs(&call, id).await,
             ("POST", ["containers", id, "start"]) => self.containers.start(call, id).await,
             ("POST", ["containers", id, "stop"]) => self.containers.stop(&call, id).await,
             ("POST", ["containers", id, "kill"]) => self.containers.kill(&call, id).await,

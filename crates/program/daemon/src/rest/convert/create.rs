@@ -321,6 +321,7 @@ fn checked_hosts(hosts: Vec<String>) -> Result<Vec<String>, ApiError> {
     for entry in &hosts {
         let fine = entry.split_once(':').is_some_and(|(name, ip)| {
             !name.is_empty()
+                && !name.contains(|c: char| c.is_whitespace() || c.is_control())
                 && ip
                     .trim_matches(['[', ']'])
                     .parse::<std::net::IpAddr>()

@@ -54,7 +54,11 @@ fn state(state: &State) -> ContainerState {
         running: state.phase == Phase::Running,
         oom_killed: state.oom_killed,
         pid: state.init.map_or(0, |init| i64::from(init.pid)),
-        exit_code: i64::from(state.exit_code),
+        exit_code: if state.phase == Phase::Running {
+            0
+        } else {
+            i64::from(state.exit_code)
+        },
         error: state.error.clone(),
         started_at: state.started_at.to_string(),
         finished_at: state.finished_at.to_string(),
