@@ -28,3 +28,14 @@ pub enum ErrorKind {
     /// A failure of ours or of the machine (500).
     Internal,
 }
+
+/// An error and its causes in one line, for a log or a person.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -15,7 +15,7 @@ pub mod launch;
 pub mod oci;
 
 pub use digest::{Digest, DigestError};
-pub use error::ErrorKind;
+pub use error::{ErrorKind, chain};
 pub use id::{ContainerId, IdError, InstallId, LayerId};
 pub use owner::{Caller, Scope};
 pub use reference::{ImageReference, ReferenceError};

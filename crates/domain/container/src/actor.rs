@@ -21,7 +21,7 @@ use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
 use crate::record::{Phase, Record};
-use crate::service::Shared;
+use crate::shared::Shared;
 
 /// Requests that wait for one container. A client past this waits in its own connection.
 const MAILBOX: usize = 32;

@@ -13,14 +13,15 @@ use berth_shim::{AdoptError, Task};
 use berth_store::Row;
 use berth_sys::cgroup;
 use berth_types::launch::ProcessIdentity;
-use berth_types::{ContainerId, Timestamp};
+use berth_types::{ContainerId, Timestamp, chain};
 
 use crate::actor;
-use crate::effects::{self, chain};
+use crate::effects;
 use crate::error::ContainerError;
 use crate::lifecycle::{End, Input, Launched};
 use crate::record::{Phase, Record};
-use crate::service::{Containers, Deps, Shared};
+use crate::service::Containers;
+use crate::shared::{Deps, Shared};
 use crate::tables;
 
 /// What the boot found, for the log.
@@ -48,6 +49,8 @@ enum Found {
     Over(End),
     /// It began and ended, and no engine ever knew.
     Missed(End),
+    /// Its monitor is there and cannot be talked to: it runs, and is left alone.
+    OutOfReach,
 }
 
 impl Containers {
@@ -107,8 +110,18 @@ async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootRepo
         }
         Found::Missed(end) => {
             report.ended += 1;
-            begin_unseen(&mut record, &end);
+            let at = match &end {
+                End::Recorded(exit) => exit.at,
+                End::Unseen { at, .. } => *at,
+            };
+            begin_unseen(&mut record, at);
             (None, Some(Input::Ended(end)))
+        }
+        Found::OutOfReach => {
+            if phase != Phase::Running {
+                begin_unseen(&mut record, Timestamp::now());
+            }
+            (None, None)
         }
         // A container that removes itself was on its way out when the engine was killed.
         Found::Settled if record.host.auto_remove && phase == Phase::Exited => {
@@ -123,15 +136,11 @@ async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootRepo
     index.by_id.insert(id, handle);
 }
 
-/// Brings the record of a run that no engine saw to where its end can be taken.
-fn begin_unseen(record: &mut Record, end: &End) {
+/// Brings the record of a run whose start no engine recorded to where it runs.
+fn begin_unseen(record: &mut Record, at: Timestamp) {
     let nobody = ProcessIdentity {
         pid: 0,
         start_time: 0,
-    };
-    let at = match end {
-        End::Recorded(exit) => exit.at,
-        End::Unseen { at, .. } => *at,
     };
     let launched = Launched {
         init: nobody,
@@ -155,7 +164,7 @@ fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
         Err(AdoptError::Gone { .. }) => {}
         Err(error) => {
             tracing::error!(%id, error = %chain(&error), "monitor not adopted");
-            return Found::Settled;
+            return Found::OutOfReach;
         }
     }
     let record = effects::read_exit_record(shared, id);

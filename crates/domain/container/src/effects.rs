@@ -14,13 +14,13 @@ use berth_sys::cgroup;
 use berth_types::launch::{
     EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, StartFailure, StartFailureKind,
 };
-use berth_types::{ContainerId, Timestamp};
+use berth_types::{ContainerId, Timestamp, chain};
 
 use crate::error::ContainerError;
 use crate::hostfiles;
 use crate::lifecycle::End;
 use crate::record::Record;
-use crate::service::Shared;
+use crate::shared::Shared;
 use crate::spec;
 
 /// Largest exit record that is read, in bytes.
@@ -58,17 +58,6 @@ impl From<ContainerError> for LaunchFault {
             ..Self::internal(message)
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Starts a container: directories, files, the intent, the monitor.

@@ -61,7 +61,7 @@ impl Filters {
         let bad = |e: &dyn std::error::Error| {
             ContainerError::Invalid(format!(
                 "Decoding seccomp profile failed: {}",
-                crate::effects::chain(e)
+                berth_types::chain(e)
             ))
         };
         let profile = resolve(json, &caps).map_err(|e| bad(&e))?;

@@ -27,6 +27,7 @@ mod names;
 mod record;
 mod seccomp;
 mod service;
+mod shared;
 mod signal;
 mod spec;
 mod tables;
@@ -44,7 +45,8 @@ pub use record::{
     Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record, Settings,
     State,
 };
-pub use service::{Containers, Created, Deps, STOP_TIMEOUT, WaitCondition};
+pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
+pub use shared::Deps;
 pub use signal::parse as parse_signal;
 pub use spec::{HostFacts, SHM_SIZE, cgroup_path, default_paths};
 

@@ -1,27 +1,25 @@
 //! The verbs: what a front may ask of containers.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_image::{Image, Images};
-use berth_shim::{AttachWant, Launcher};
+use berth_shim::AttachWant;
 use berth_storage::{Snapshot, Storage};
-use berth_store::{Db, WriteError, WriteTxn, failpoint};
+use berth_store::{WriteError, WriteTxn, failpoint};
 use berth_sys::rustix::rand;
-use berth_types::{Caller, ContainerId, Scope, Timestamp};
+use berth_types::{Caller, ContainerId, Timestamp};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::actor::{self, Handle, Report};
-use crate::create::{self, CreateRequest, HostCapacity, ImageFacts};
-use crate::effects::chain;
+use crate::create::{self, CreateRequest, ImageFacts};
 use crate::error::ContainerError;
-use crate::filters::Filters;
 use crate::lifecycle::Input;
 use crate::logs::{LogOptions, LogReader};
 use crate::record::{Log, Phase, Record};
+use crate::shared::Shared;
 use crate::spec::HostFacts;
 use crate::{names, signal, tables};
 
@@ -32,153 +30,6 @@ pub const STOP_TIMEOUT: i64 = 10;
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// Names that are tried before a minted one is given up.
 const NAME_ATTEMPTS: u32 = 8;
-/// Removals whose files are deleted at the same time, behind the replies.
-const COLLECTORS: usize = 2;
-
-/// What the containers stand on.
-pub struct Deps {
-    /// The metadata database.
-    pub db: Db,
-    /// Bytes on disk.
-    pub storage: Storage,
-    /// Images.
-    pub images: Images,
-    /// Who starts monitors.
-    pub launcher: Arc<dyn Launcher>,
-    /// `EXEC_ROOT`.
-    pub exec_root: PathBuf,
-    /// What the host adds to a container.
-    pub facts: HostFacts,
-    /// What the host can give.
-    pub capacity: HostCapacity,
-}
-
-/// State that the service and every actor share.
-pub(crate) struct Shared {
-    pub db: Db,
-    pub storage: Storage,
-    pub images: Images,
-    pub launcher: Arc<dyn Launcher>,
-    pub exec_root: PathBuf,
-    pub facts: HostFacts,
-    pub capacity: HostCapacity,
-    pub filters: Filters,
-    pub index: RwLock<Index>,
-    collectors: Semaphore,
-    /// Removals whose files are not deleted yet.
-    pending: watch::Sender<usize>,
-}
-
-/// Who is there, by id and by name.
-#[derive(Default)]
-pub(crate) struct Index {
-    pub by_id: HashMap<ContainerId, Handle>,
-    pub by_name: BTreeMap<(Scope, String), ContainerId>,
-    /// Rows that could not be read, and why; their files are left alone.
-    pub damaged: Vec<(Option<ContainerId>, String)>,
-}
-
-impl Shared {
-    pub(crate) fn new(deps: Deps) -> Self {
-        Self {
-            db: deps.db,
-            storage: deps.storage,
-            images: deps.images,
-            launcher: deps.launcher,
-            exec_root: deps.exec_root,
-            facts: deps.facts,
-            capacity: deps.capacity,
-            filters: Filters::default(),
-            index: RwLock::default(),
-            collectors: Semaphore::new(COLLECTORS),
-            pending: watch::Sender::new(0),
-        }
-    }
-
-    /// Where a run announces itself.
-    pub(crate) fn runtime_dir(&self, id: ContainerId) -> PathBuf {
-        self.exec_root.join("containers").join(id.to_string())
-    }
-
-    pub(crate) fn read_index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write_index(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records a container durably.
-    pub(crate) async fn commit(&self, record: &Record) -> Result<(), ContainerError> {
-        failpoint::hit("commit.before");
-        let row = record.clone();
-        let id = record.id;
-        let put = move |txn: &mut WriteTxn<'_>| -> Result<(), ContainerError> {
-            Ok(txn.put(&tables::CONTAINERS, &id, &row)?)
-        };
-        self.db
-            .write_async(put)
-            .await
-            .map_err(WriteError::flatten)?;
-        failpoint::hit("commit.after");
-        Ok(())
-    }
-
-    /// Removes a container: row, name and claims go in one commit, in exchange for a garbage row;
-    /// the files follow behind the reply.
-    pub(crate) async fn remove(self: &Arc<Self>, record: &Record) -> Result<(), ContainerError> {
-        failpoint::hit("remove.before-commit");
-        let (id, image, image_owner) = (record.id, record.image, record.image_owner.clone());
-        let name = tables::name_key(&record.owner, &record.name);
-        let condemn = move |txn: &mut WriteTxn<'_>| -> Result<(), ContainerError> {
-            txn.remove(&tables::CONTAINERS, &id)?;
-            if txn.get(&tables::NAMES, &name)? == Some(id) {
-                txn.remove(&tables::NAMES, &name)?;
-            }
-            Images::unpin(txn, &image_owner, image, &id.to_string())?;
-            Ok(Storage::condemn(txn, id)?)
-        };
-        self.db
-            .write_async(condemn)
-            .await
-            .map_err(WriteError::flatten)?;
-        failpoint::hit("remove.committed");
-        {
-            let mut index = self.write_index();
-            index.by_id.remove(&id);
-            index
-                .by_name
-                .remove(&(record.owner.clone(), record.name.clone()));
-        }
-        self.collect_later(id);
-        Ok(())
-    }
-
-    /// Deletes the files of a removed container behind the reply.
-    pub(crate) fn collect_later(self: &Arc<Self>, id: ContainerId) {
-        let shared = Arc::clone(self);
-        shared.pending.send_modify(|count| *count += 1);
-        tokio::spawn(async move {
-            shared.delete(id).await;
-            shared
-                .pending
-                .send_modify(|count| *count = count.saturating_sub(1));
-        });
-    }
-
-    async fn delete(&self, id: ContainerId) {
-        let Ok(_permit) = self.collectors.acquire().await else {
-            return;
-        };
-        let storage = self.storage.clone();
-        match tokio::task::spawn_blocking(move || storage.collect(id)).await {
-            Ok(Err(error)) => {
-                tracing::warn!(%id, error = %chain(&error), "files not deleted; the next start tries again");
-            }
-            _ => failpoint::hit("remove.collected"),
-        }
-    }
-}
 
 /// What came of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]

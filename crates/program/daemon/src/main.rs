@@ -20,17 +20,17 @@ use berth_image::Images;
 use berth_shim::ShimLauncher;
 use berth_storage::Storage;
 use berth_store::Db;
-use berth_types::Caller;
+use berth_types::{Caller, chain};
 use berth_unpack::Unpacker;
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
-use rest::{Api, ContainersApi, ImagesApi, SystemApi};
+use rest::{Api, ContainersApi, IMPORTS, ImagesApi, SystemApi};
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         }
         Err(ConfigError::Flags(error)) => error.exit(),
         Err(error) => {
-            eprintln!("berthd: {}", rest::chain(&error));
+            eprintln!("berthd: {}", chain(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -143,6 +143,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         images: ImagesApi {
             images: images.clone(),
             storage: storage.clone(),
+            imports: Arc::new(Semaphore::new(IMPORTS)),
         },
         system: SystemApi {
             containers,
@@ -161,7 +162,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// An error with its causes, for a person at a terminal.
 fn report(error: impl std::error::Error) -> anyhow::Error {
-    anyhow::anyhow!(rest::chain(&error))
+    anyhow::anyhow!(chain(&error))
 }
 
 /// Makes the control group that the containers' groups go into, so that no start has to. Where
@@ -172,7 +173,7 @@ fn make_cgroup(path: &str) {
         return;
     }
     if let Err(error) = Cgroup::create(path, &berth_types::oci::Resources::default()) {
-        tracing::warn!("{}", rest::chain(&error));
+        tracing::warn!("{}", chain(&error));
     }
 }
 

@@ -3,7 +3,7 @@
 use berth_api::ErrorResponse;
 use berth_container::ContainerError;
 use berth_image::ImageError;
-use berth_types::ErrorKind;
+use berth_types::{ErrorKind, chain};
 use hyper::{Response, StatusCode};
 
 use super::reply;
@@ -86,17 +86,6 @@ fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Cancelled | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl From<ContainerError> for ApiError {

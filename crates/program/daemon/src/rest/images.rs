@@ -12,12 +12,16 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
+use tokio::sync::Semaphore;
 
 use super::convert;
 use super::error::{ApiError, ApiResult};
 use super::reply;
 use super::router::Call;
 use crate::http::full;
+
+/// Imports at the same time; more wait for their turn.
+pub const IMPORTS: usize = 8;
 
 /// The images router.
 #[derive(Clone)]
@@ -26,6 +30,8 @@ pub struct ImagesApi {
     pub images: Images,
     /// Where their layers are.
     pub storage: Storage,
+    /// Places for imports, each of which has a thread and a process of its own while it lasts.
+    pub imports: Arc<Semaphore>,
 }
 
 impl ImagesApi {
@@ -86,6 +92,9 @@ impl ImagesApi {
             changes: query.all("changes"),
             platform: query.text("platform").map(str::to_owned),
             now: Timestamp::now(),
+        };
+        let Ok(_place) = self.imports.acquire().await else {
+            return Err(internal("the engine is shutting down"));
         };
         let caller = call.caller.clone();
         let (source, feeding) = feed(call.request.into_body())?;

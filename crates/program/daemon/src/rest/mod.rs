@@ -10,7 +10,6 @@ mod router;
 mod system;
 
 pub use containers::ContainersApi;
-pub use error::chain;
-pub use images::ImagesApi;
+pub use images::{IMPORTS, ImagesApi};
 pub use router::Api;
 pub use system::SystemApi;
