@@ -6,6 +6,7 @@
 mod digest;
 mod error;
 mod id;
+mod limit;
 mod owner;
 mod reference;
 mod size;
@@ -17,6 +18,7 @@ pub mod oci;
 pub use digest::{Digest, DigestError};
 pub use error::{ErrorKind, chain};
 pub use id::{ContainerId, IdError, InstallId, LayerId};
+pub use limit::ULIMITS;
 pub use owner::{Caller, Scope};
 pub use reference::{ImageReference, ReferenceError};
 pub use size::{SizeError, parse_size};

@@ -242,8 +242,6 @@ impl Actor {
             Effect::Commit => {
                 if let Err(error) = self.shared.commit(&self.record).await {
                     self.failure.get_or_insert(error);
-                } else {
-                    self.publish.send_replace(Arc::new(self.record.clone()));
                 }
                 None
             }

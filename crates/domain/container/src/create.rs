@@ -233,9 +233,6 @@ fn check_host(host: &HostSettings) -> Result<(), ContainerError> {
             )));
         }
     }
-    if host.auto_remove && host.cgroup_parent.contains("..") {
-        return Err(invalid("the cgroup parent must not contain '..'"));
-    }
     Ok(())
 }
 

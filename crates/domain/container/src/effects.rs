@@ -8,9 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
+use berth_shim::exit_record;
 use berth_shim::{AttachWant, LaunchError, LaunchRequest, Task};
 use berth_store::failpoint;
 use berth_sys::cgroup;
+use berth_sys::socket::open_directory;
 use berth_types::launch::{
     EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, StartFailure, StartFailureKind,
 };
@@ -22,9 +24,6 @@ use crate::lifecycle::End;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::spec;
-
-/// Largest exit record that is read, in bytes.
-const EXIT_RECORD_MAX: u64 = 64 << 10;
 
 /// A launch that did not happen.
 pub(crate) struct LaunchFault {
@@ -98,7 +97,9 @@ pub(crate) fn launch(
         .map_err(|e| LaunchFault::from(ContainerError::from(e)))?;
     make_bind_sources(record)?;
     hostfiles::write(record, &shared.facts, &state).map_err(io("write the host files"))?;
-    remove_if_there(&state.join("exit.json")).map_err(io("clear the last exit record"))?;
+    open_directory(&state)
+        .and_then(exit_record::remove)
+        .map_err(io("clear the last exit record"))?;
     let at = phase("engine: files", begun);
 
     make_runtime_dir(&shared.runtime_dir(record.id)).map_err(io("make the runtime directory"))?;
@@ -178,13 +179,6 @@ fn make_runtime_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
 /// Removes the directory that announced the run.
 pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> {
     match fs::remove_dir_all(shared.runtime_dir(id)) {
@@ -209,7 +203,7 @@ pub(crate) fn end_without_word(shared: &Shared, id: ContainerId) -> End {
 
 /// Kills whatever is left in a container's control group and removes the group.
 pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
-    let path = format!("{}/{id}", shared.facts.cgroup_parent);
+    let path = spec::cgroup_path(id, &shared.facts);
     let result = cgroup::Cgroup::find(&path).and_then(|group| match group {
         Some(group) => group.kill_all().and_then(|()| group.remove()),
         None => Ok(()),
@@ -221,15 +215,8 @@ pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
 
 /// The exit record of the last run, if one was written. A damaged one counts as none.
 pub(crate) fn read_exit_record(shared: &Shared, id: ContainerId) -> Option<ExitRecord> {
-    use std::io::Read as _;
-    let path = shared.storage.paths().state(id).join("exit.json");
-    let mut text = String::new();
-    fs::File::open(path)
-        .ok()?
-        .take(EXIT_RECORD_MAX)
-        .read_to_string(&mut text)
-        .ok()?;
-    let record: ExitRecord = serde_json::from_str(&text).ok()?;
+    let directory = open_directory(&shared.storage.paths().state(id)).ok()?;
+    let record = exit_record::read(directory).ok()??;
     (record.version == EXIT_RECORD_VERSION).then_some(record)
 }
 

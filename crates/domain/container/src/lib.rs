@@ -48,7 +48,7 @@ pub use record::{
 pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
 pub use shared::Deps;
 pub use signal::parse as parse_signal;
-pub use spec::{HostFacts, SHM_SIZE, cgroup_path, default_paths};
+pub use spec::{HostFacts, SHM_SIZE, default_paths};
 
 /// The places in this crate where a test may end the process; see [`berth_store::failpoint`].
 pub const FAILPOINTS: &[&str] = &[

@@ -138,8 +138,6 @@ pub struct HostSettings {
     pub console_size: [u16; 2],
     /// Free-form facts.
     pub annotations: BTreeMap<String, String>,
-    /// Control group parent that the request named; empty for the engine's.
-    pub cgroup_parent: String,
 }
 
 /// Which network a container has.

@@ -1,6 +1,6 @@
 //! The verbs: what a front may ask of containers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -389,7 +389,7 @@ impl Containers {
     pub fn log_path(&self, record: &Record) -> Option<PathBuf> {
         (record.host.log != Log::None).then(|| {
             self.state_dir(record)
-                .join(format!("{}-json.log", record.id))
+                .join(berth_shim::log::file_name(&record.id))
         })
     }
 
@@ -440,11 +440,6 @@ impl Containers {
     /// What the host adds to containers.
     pub fn facts(&self) -> &HostFacts {
         &self.shared.facts
-    }
-
-    /// Where runs announce themselves.
-    pub fn exec_root(&self) -> &Path {
-        &self.shared.exec_root
     }
 
     /// By full id, then by exact name (a leading slash is allowed), then by unique prefix.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use berth_sys::caps::{CapSet, Capability};
+use berth_types::ContainerId;
 use berth_types::launch::{Bundle, Launch, LogTarget, Rootfs, Stdin};
 use berth_types::oci::{self, Mount, Namespace, NamespaceKind};
 
@@ -154,12 +155,8 @@ pub fn hostname<'a>(record: &'a Record, facts: &'a HostFacts) -> &'a str {
 }
 
 /// The control group of a container, absolute in the hierarchy.
-pub fn cgroup_path(record: &Record, facts: &HostFacts) -> String {
-    format!(
-        "{}/{}",
-        facts.cgroup_parent.trim_end_matches('/'),
-        record.id
-    )
+pub fn cgroup_path(id: ContainerId, facts: &HostFacts) -> String {
+    format!("{}/{}", facts.cgroup_parent.trim_end_matches('/'), id)
 }
 
 fn process(record: &Record, facts: &HostFacts) -> Result<oci::Process, ContainerError> {
@@ -289,7 +286,7 @@ fn linux(record: &Record, facts: &HostFacts) -> oci::Linux {
     }
     oci::Linux {
         namespaces: namespaces(host),
-        cgroups_path: cgroup_path(record, facts),
+        cgroups_path: cgroup_path(record.id, facts),
         resources,
         devices: if host.privileged {
             facts.devices.clone()

@@ -1,6 +1,5 @@
 //! Why a start failed, inside the crate; outside it is a [`StartFailure`].
 
-use std::error::Error as _;
 use std::io;
 
 use berth_sys::caps::CapsError;
@@ -73,16 +72,9 @@ impl Error {
 
     /// The failure as it is told to others: the whole chain of causes in one sentence.
     pub(crate) fn failure(&self) -> StartFailure {
-        let mut message = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
         StartFailure {
             kind: self.kind(),
-            message,
+            message: berth_types::chain(self),
         }
     }
 }

@@ -248,7 +248,7 @@ impl Writer {
             },
         };
         let path = self.engine.path.clone();
-        tracing::error!(path = %path.display(), error = %Chain(&failed), "a commit failed");
+        tracing::error!(path = %path.display(), error = %berth_types::chain(&failed), "a commit failed");
         match self.engine.reopen().and_then(|()| self.engine.sequence()) {
             Ok(found) if found == attempted => {
                 self.sequence = attempted;
@@ -317,20 +317,5 @@ impl Writer {
 fn announce(hook: Hook) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(hook)) {
         tracing::error!(message = panic_text(&*payload), "an announcement panicked");
-    }
-}
-
-/// An error with its causes, for the log.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
     }
 }

@@ -5,9 +5,6 @@
 //! guessing the newest version and falling back would save it only where the guess is right, and
 //! would send a create twice where it is wrong.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
-
 use berth_api::client::endpoint::{self, Endpoint, Wish};
 use berth_api::client::{Client, ClientError};
 use clap::Args;
@@ -124,18 +121,8 @@ pub fn sentence(error: &ClientError) -> String {
     match error {
         ClientError::Response { message, .. } => format!("Error response from daemon: {message}"),
         ClientError::Connect { .. } | ClientError::Permission { .. } => error.to_string(),
-        _ => with_causes(error),
+        _ => berth_types::chain(error),
     }
-}
-
-fn with_causes(error: &ClientError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The end of a command that the engine refused.

@@ -127,7 +127,10 @@ fn receive(channel: &mut Channel) -> Result<Order, ChannelError> {
 /// Says why there is no container. An engine of another version sees that in the header.
 fn refuse(channel: &mut Channel, error: &ChannelError) {
     if !matches!(error, ChannelError::Io(_)) {
-        let text = format!("the launch request cannot be used: {}", with_causes(error));
+        let text = format!(
+            "the launch request cannot be used: {}",
+            berth_types::chain(error)
+        );
         let _ = channel.send(&Message::Refused(text), &[]);
     }
 }
@@ -280,14 +283,4 @@ fn failure(what: &str, why: &dyn Display) -> StartFailure {
         kind: StartFailureKind::Internal,
         message,
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -17,25 +17,6 @@ pub enum Device {
     Cdi(String),
 }
 
-/// Names of `setrlimit(2)` resources that Docker takes.
-const LIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
 /// Reads `path[:path inside][:permissions]` or a CDI name.
 pub fn parse(text: &str) -> Result<Device, String> {
     if is_cdi_name(text) {
@@ -156,7 +137,7 @@ pub fn ulimit(text: &str) -> Result<Ulimit, String> {
     let (name, limits) = text
         .split_once('=')
         .ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
-    if !LIMITS.contains(&name) {
+    if !berth_types::ULIMITS.contains(&name) {
         return Err(format!("invalid ulimit type: {name}"));
     }
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));

@@ -8,7 +8,7 @@ use berth_api::version::ApiVersion;
 use berth_container::{
     CreateRequest, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Settings,
 };
-use berth_types::parse_size;
+use berth_types::{ULIMITS, parse_size};
 
 use super::mounts;
 use crate::config::{Config, DefaultNetwork};
@@ -293,7 +293,6 @@ fn host_settings(
         readonly_paths: host.readonly_paths,
         console_size: console.map(cells),
         annotations: host.annotations,
-        cgroup_parent: String::new(),
     })
 }
 
@@ -336,33 +335,14 @@ fn checked_hosts(hosts: Vec<String>) -> Result<Vec<String>, ApiError> {
     Ok(hosts)
 }
 
-/// The limits of `setrlimit(2)`.
-const ULIMITS: [&str; 16] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-    "as",
-];
-
+/// Docker's client does not take `as`; its API does.
 fn check_ulimits(list: &[(String, i64, i64)]) -> Result<(), ApiError> {
     match list
         .iter()
-        .find(|(name, ..)| !ULIMITS.contains(&name.as_str()))
+        .find(|(name, ..)| !ULIMITS.contains(&name.as_str()) && name != "as")
     {
         Some((name, ..)) => Err(ApiError::invalid(format!(
-            "invalid ulimit type: {name}: expected one of {}",
+            "invalid ulimit type: {name}: expected one of {}, as",
             ULIMITS.join(", ")
         ))),
         None => Ok(()),
