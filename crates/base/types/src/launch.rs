@@ -43,6 +43,21 @@ pub struct Bundle {
     pub make_cwd: bool,
 }
 
+/// A further process in a container that runs (`docker exec`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Its identity: 64 hexadecimal digits that the engine minted.
+    pub id: String,
+    /// What runs, and with which rights. `user` is overridden by the one below.
+    pub process: oci::Process,
+    /// As [`Bundle::user`].
+    pub user: String,
+    /// As [`Bundle::groups`].
+    pub groups: Vec<String>,
+    /// What its standard input is connected to; without meaning for a terminal that takes input.
+    pub stdin: Stdin,
+}
+
 /// How the root file system is put together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -13,6 +13,12 @@ impl Scope {
         Self("root".to_owned())
     }
 
+    /// The scope of a lab: what `berth lab` makes belongs to it, and its own socket will see
+    /// nothing else.
+    pub fn lab(name: &str) -> Self {
+        Self(format!("lab:{name}"))
+    }
+
     /// Whether this is the root scope.
     pub fn is_root(&self) -> bool {
         self.0 == "root"
@@ -57,10 +63,10 @@ mod tests {
 
     #[test]
     fn only_root_sees_a_foreign_scope() {
-        let lab: Scope = Scope("lab:go".into());
+        let lab = Scope::lab("go");
         assert!(Scope::root().sees(&lab));
         assert!(lab.sees(&lab));
         assert!(!lab.sees(&Scope::root()));
-        assert!(!lab.sees(&Scope("lab:rust".into())));
+        assert!(!lab.sees(&Scope::lab("rust")));
     }
 }

@@ -421,7 +421,7 @@ async fn next_end(link: &mut Option<Link>) -> Option<End> {
     loop {
         match link.decoder.event() {
             Ok(Some(Event::Exited(record))) => return Some(End::Recorded(record)),
-            Ok(None) => {}
+            Ok(None | Some(Event::ExecExited(_))) => {}
             Err(_) => return None,
         }
         match link.stream.read(&mut buffer).await {

@@ -14,11 +14,13 @@ use berth_sys::{memfd, pidfd, process, socket, spawn};
 use berth_types::ContainerId;
 use berth_types::launch::{PROTOCOL_VERSION, ProcessIdentity, Started};
 
-use crate::launcher::{AdoptError, LaunchError, Launcher, Task};
+use crate::launcher::{AdoptError, ExecTask, LaunchError, Launcher, Task};
 use crate::protocol::{
     AttachWant, Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Running,
 };
+use crate::{ExecRequest, TerminalState};
 use crate::{PROGRAM_NAME, SOCKET_NAME};
+use berth_types::oci::ConsoleSize;
 
 /// Longest silence of a monitor during a start before it is killed, its container with it.
 const START_SILENCE_MAX: Duration = Duration::from_secs(120);
@@ -258,6 +260,25 @@ impl Task for ShimTask {
         socket.set_read_timeout(None)?;
         socket.set_write_timeout(None)?;
         Ok(socket)
+    }
+
+    fn exec(
+        &self,
+        _request: &ExecRequest,
+        _filter: Option<&[u8]>,
+        _parked: Option<OwnedFd>,
+    ) -> Result<Box<dyn ExecTask>, LaunchError> {
+        Err(LaunchError::Request(
+            "further processes are not supported".into(),
+        ))
+    }
+
+    fn resize(&self, _exec: Option<&str>, _size: ConsoleSize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn terminal(&self) -> io::Result<Option<TerminalState>> {
+        Ok(None)
     }
 
     fn take_link(&mut self) -> Option<UnixStream> {

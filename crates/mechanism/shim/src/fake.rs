@@ -12,8 +12,10 @@ use berth_types::launch::{
 };
 use berth_types::{ContainerId, Timestamp};
 
-use crate::launcher::{AdoptError, LaunchError, Launcher, Task};
+use crate::launcher::{AdoptError, ExecTask, LaunchError, Launcher, Task};
 use crate::protocol::{AttachWant, LaunchRequest, Message, Stream, output_header};
+use crate::{ExecRequest, TerminalState};
+use berth_types::oci::ConsoleSize;
 
 const ESRCH: i32 = 3;
 const SIGKILL: i32 = 9;
@@ -213,7 +215,7 @@ impl Launcher for FakeLauncher {
         let clients = request
             .parked
             .iter()
-            .copied()
+            .cloned()
             .zip(parked.into_iter().map(UnixStream::from));
         let mut container = Container {
             started,
@@ -279,6 +281,25 @@ impl Task for FakeTask {
         let (ours, theirs) = UnixStream::pair()?;
         container.clients.push((want, theirs));
         Ok(ours)
+    }
+
+    fn exec(
+        &self,
+        _request: &ExecRequest,
+        _filter: Option<&[u8]>,
+        _parked: Option<OwnedFd>,
+    ) -> Result<Box<dyn ExecTask>, LaunchError> {
+        Err(LaunchError::Request(
+            "further processes are not supported".into(),
+        ))
+    }
+
+    fn resize(&self, _exec: Option<&str>, _size: ConsoleSize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn terminal(&self) -> io::Result<Option<TerminalState>> {
+        Ok(None)
     }
 
     fn take_link(&mut self) -> Option<UnixStream> {
@@ -357,6 +378,8 @@ mod tests {
             stdout: true,
             stderr: false,
             role: Role::Follow,
+            screen: false,
+            announce: String::new(),
         };
         with_client.parked.push(want);
         let mut first = fake

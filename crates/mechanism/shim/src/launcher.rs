@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use berth_types::launch::{PROTOCOL_VERSION, ProcessIdentity, StartFailure, Started};
+use berth_types::oci::ConsoleSize;
 use berth_types::{ContainerId, ErrorKind};
 
-use crate::protocol::{AttachWant, FrameError, LaunchRequest};
+use crate::protocol::{AttachWant, ExecRequest, FrameError, LaunchRequest, TerminalState};
 
 /// Starts monitors, and finds those of an earlier engine.
 pub trait Launcher: Send + Sync + 'static {
@@ -56,6 +57,30 @@ pub trait Task: Send + Sync {
     /// When the monitor is gone, or serves as many connections as it may.
     fn attach(&self, want: AttachWant) -> io::Result<UnixStream>;
 
+    /// Starts a further process in the container, and returns when its program runs. `parked` is
+    /// the client of `request.parked`, if there is one; it gets the output from its first byte.
+    ///
+    /// # Errors
+    /// [`LaunchError`]. Whatever the error, no process of it is left.
+    fn exec(
+        &self,
+        request: &ExecRequest,
+        filter: Option<&[u8]>,
+        parked: Option<OwnedFd>,
+    ) -> Result<Box<dyn ExecTask>, LaunchError>;
+
+    /// Sets the size of the container's terminal, or of that of a further process by its id.
+    ///
+    /// # Errors
+    /// `ENOTTY` where there is no terminal, `ESRCH` where there is no such process any more.
+    fn resize(&self, exec: Option<&str>, size: ConsoleSize) -> io::Result<()>;
+
+    /// The state of the container's terminal; none for a container without one.
+    ///
+    /// # Errors
+    /// When the monitor is gone.
+    fn terminal(&self) -> io::Result<Option<TerminalState>>;
+
     /// The control connection, once, nonblocking: an EXITED frame, which
     /// [`crate::protocol::Decoder::event`] reads, and the end; or the end alone, which means that
     /// the monitor was killed.
@@ -64,6 +89,17 @@ pub trait Task: Send + Sync {
     /// Waits, for a bounded time, until the monitor is gone after EXITED or the end of the link,
     /// and reaps it where it is our child.
     fn reap(&self);
+}
+
+/// A further process in a container.
+pub trait ExecTask: Send {
+    /// The process.
+    fn process(&self) -> ProcessIdentity;
+
+    /// The control connection, once, nonblocking: an EXECEXITED frame, which
+    /// [`crate::protocol::Decoder::event`] reads, and the end; or the end alone, which means that
+    /// the monitor was killed. It is told after the process's last output was handed on.
+    fn take_link(&mut self) -> Option<UnixStream>;
 }
 
 /// Why a container was not started.

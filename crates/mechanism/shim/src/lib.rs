@@ -15,8 +15,8 @@ pub mod protocol;
 mod client;
 
 pub use client::ShimLauncher;
-pub use launcher::{AdoptError, LaunchError, Launcher, Task};
-pub use protocol::{AttachWant, LaunchRequest, Role};
+pub use launcher::{AdoptError, ExecTask, LaunchError, Launcher, Task};
+pub use protocol::{AttachWant, ExecRequest, LaunchRequest, Role, TerminalState};
 
 /// The monitor's listening socket in the runtime directory of its container, mode 0600.
 pub const SOCKET_NAME: &str = "monitor.sock";

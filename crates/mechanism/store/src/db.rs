@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Engine;
 use crate::error::{StoreError, WriteError, cause};
+use crate::events::Events;
 use crate::txn::{ReadTxn, WriteTxn};
 use crate::writer::{Counters, Job, Operation, QUEUE_MAX, Reply, Room, Writer};
 
@@ -23,6 +24,7 @@ struct Handle {
     engine: Arc<Engine>,
     install_id: InstallId,
     counters: Arc<Counters>,
+    events: Events,
     room: Arc<Room>,
     /// Always there until the handle is dropped.
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
@@ -77,6 +79,7 @@ impl Db {
             engine,
             install_id,
             counters,
+            events: Events::default(),
             room,
             queue,
             writer,
@@ -90,6 +93,11 @@ impl Db {
     /// The identity that was minted when this database was made.
     pub fn install_id(&self) -> InstallId {
         self.handle.install_id
+    }
+
+    /// The log of what happened. It lives as long as the process.
+    pub fn events(&self) -> &Events {
+        &self.handle.events
     }
 
     /// What the writer has done.

@@ -13,6 +13,7 @@
 mod db;
 mod engine;
 mod error;
+mod events;
 pub mod failpoint;
 mod key;
 mod table;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use db::{Db, Stats};
 pub use error::{Cause, StoreError, WriteError};
+pub use events::{Event, EventKind, Events, RING};
 pub use key::{Key, KeyRef};
 pub use table::{Row, Table};
 pub use txn::{Hook, ReadTxn, WriteTxn};

@@ -98,7 +98,7 @@ fn perform(
         }
         (Message::Attach(want), _) => {
             answer(connection, &Message::Done(0));
-            connection.state = State::Attached(Attached::new(*want));
+            connection.state = State::Attached(Attached::new(want.clone()));
         }
         // An answer, or an order that only the engine's own socket takes.
         (_, State::Control(control)) => control.finished = true,

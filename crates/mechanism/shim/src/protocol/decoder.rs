@@ -41,6 +41,9 @@ pub enum FrameError {
 pub enum Event {
     /// The container ended; the record is on disk as well. Nothing follows.
     Exited(ExitRecord),
+    /// The further process whose link this is ended, with this exit code as a shell counts.
+    /// Nothing follows.
+    ExecExited(i32),
 }
 
 /// Collects bytes until they make a frame.

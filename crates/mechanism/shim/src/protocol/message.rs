@@ -1,6 +1,8 @@
 //! What the frames mean.
 
-use berth_types::launch::{ExitRecord, Launch, ProcessIdentity, StartFailure, Started};
+use berth_types::Timestamp;
+use berth_types::launch::{Exec, ExitRecord, Launch, ProcessIdentity, StartFailure, Started};
+use berth_types::oci::ConsoleSize;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,7 @@ pub struct LaunchRequest {
 }
 
 /// What an attached client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachWant {
     /// Send input. Input of a client that did not ask is read and thrown away.
     pub stdin: bool,
@@ -28,26 +30,59 @@ pub struct AttachWant {
     pub stderr: bool,
     /// How a client that does not read is treated.
     pub role: Role,
+    /// Begin with what the screen shows now. Of a terminal only.
+    #[serde(default)]
+    pub screen: bool,
+    /// What the others on this terminal are told when the client comes and when it goes; empty
+    /// for nothing.
+    #[serde(default)]
+    pub announce: String,
 }
 
 impl AttachWant {
     /// A client that the program waits for.
-    pub const fn new(stdin: bool, stdout: bool, stderr: bool) -> Self {
+    pub fn new(stdin: bool, stdout: bool, stderr: bool) -> Self {
         Self {
             stdin,
             stdout,
             stderr,
             role: Role::Follow,
+            screen: false,
+            announce: String::new(),
         }
     }
 
     /// The same without input.
-    pub const fn without_stdin(self) -> Self {
+    pub fn without_stdin(self) -> Self {
         Self {
             stdin: false,
             ..self
         }
     }
+}
+
+/// A further process in a container that runs. The body of EXEC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The process.
+    pub exec: Exec,
+    /// What the client wants whose socket comes along; it misses nothing.
+    pub parked: Option<AttachWant>,
+}
+
+/// What a monitor knows of its container's terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalState {
+    /// Its size.
+    pub size: ConsoleSize,
+    /// When a client last typed; [`Timestamp::NEVER`] for not in this run.
+    pub input: Timestamp,
+    /// When a program last wrote; likewise.
+    pub output: Timestamp,
+    /// Clients that may type.
+    pub typing: u32,
+    /// Clients that only look.
+    pub watching: u32,
 }
 
 /// How an attached client that does not read is treated.

@@ -36,7 +36,7 @@ mod multiplex;
 
 pub use channel::{Channel, ChannelError};
 pub use decoder::{Decoder, Event, FrameError};
-pub use message::{AttachWant, LaunchRequest, Message, Role, Running};
+pub use message::{AttachWant, ExecRequest, LaunchRequest, Message, Role, Running, TerminalState};
 pub use multiplex::{LOST_STREAM, OUTPUT_HEADER_LEN, Stream, output_header};
 
 use berth_types::launch::PROTOCOL_VERSION;

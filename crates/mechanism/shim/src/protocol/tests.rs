@@ -12,6 +12,8 @@ fn messages() -> impl Strategy<Value = Message> {
             stdout,
             stderr,
             role,
+            screen: false,
+            announce: String::new(),
         }
     });
     prop_oneof![

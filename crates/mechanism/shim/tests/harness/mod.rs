@@ -21,21 +21,20 @@ use berth_types::oci::{Linux, Mount, Namespace, NamespaceKind, Process, Spec};
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-pub const NOTHING: AttachWant = AttachWant {
-    stdin: false,
-    stdout: false,
-    stderr: false,
-    role: Role::Follow,
-};
-pub const OUTPUT: AttachWant = AttachWant {
-    stdout: true,
-    stderr: true,
-    ..NOTHING
-};
-pub const ALL: AttachWant = AttachWant {
-    stdin: true,
-    ..OUTPUT
-};
+pub const NOTHING: AttachWant = want(false, false);
+pub const OUTPUT: AttachWant = want(false, true);
+pub const ALL: AttachWant = want(true, true);
+
+const fn want(stdin: bool, output: bool) -> AttachWant {
+    AttachWant {
+        stdin,
+        stdout: output,
+        stderr: output,
+        role: Role::Follow,
+        screen: false,
+        announce: String::new(),
+    }
+}
 
 pub struct Place {
     pub top: PathBuf,
@@ -173,7 +172,10 @@ pub fn exit_of(task: &mut Box<dyn Task>) -> Option<ExitRecord> {
     task.reap();
     let mut decoder = Decoder::new();
     decoder.push(&bytes);
-    decoder.event().unwrap().map(|Event::Exited(record)| record)
+    match decoder.event().unwrap()? {
+        Event::Exited(record) => Some(record),
+        Event::ExecExited(code) => panic!("a container's link told of a process: {code}"),
+    }
 }
 
 /// Everything up to the end; a reset is an end, too.

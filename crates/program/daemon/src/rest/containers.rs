@@ -170,6 +170,8 @@ impl ContainersApi {
             stdout: asked("stdout"),
             stderr: asked("stderr"),
             role: Role::Follow,
+            screen: false,
+            announce: String::new(),
         };
         if asked("logs") && record.host.log != Log::None {
             return logs::then_attach(&self.containers, call, &record, want)

