@@ -154,6 +154,16 @@ impl Containers {
         Ok((started.process().pid, started.take_link(), near))
     }
 
+    /// Says that the client left a process's streams, which goes on.
+    pub fn exec_left(&self, exec: &Exec) {
+        if let (ExecState::Running(_), Some(record)) =
+            (exec.state(), snapshot(&self.shared, exec.container))
+        {
+            let extra = [("execID", exec.id.to_string())];
+            events::publish(&self.shared, &record, "exec_detach", &extra);
+        }
+    }
+
     /// Sets the size of a process's terminal. One that is on its way is waited for.
     ///
     /// # Errors

@@ -77,8 +77,8 @@ impl Containers {
         found.into_iter().map(|(_, terminal)| terminal).collect()
     }
 
-    /// Says that a client left a container's terminal, which goes on.
-    pub fn left_terminal(&self, record: &Record) {
+    /// Says that a client left a container's streams, which go on.
+    pub fn left(&self, record: &Record) {
         let handle = self.shared.read_index().by_id.get(&record.id).cloned();
         let Some(handle) = handle else { return };
         let now = Arc::clone(&handle.snapshot.borrow());
