@@ -82,26 +82,35 @@ impl Terminal {
     /// When it does not, for as long as any client may take or until the command ends.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        let end = Instant::now() + CLIENT_LIMIT;
+        match self.look_for(text, CLIENT_LIMIT) {
+            Ok(head) => head,
+            Err(why) => panic!(
+                "`{}` {} without showing {text:?}; all it showed: {:?}",
+                self.command,
+                match why {
+                    RecvTimeoutError::Timeout => "went on",
+                    RecvTimeoutError::Disconnected => "ended",
+                },
+                String::from_utf8_lossy(&self.all)
+            ),
+        }
+    }
+
+    /// Whether the terminal shows `text` within `limit`; then as [`Terminal::expect`].
+    pub fn shows(&mut self, text: &str, limit: Duration) -> bool {
+        self.look_for(text, limit).is_ok()
+    }
+
+    fn look_for(&mut self, text: &str, limit: Duration) -> Result<String, RecvTimeoutError> {
+        let end = Instant::now() + limit;
         loop {
-            let found = find(&self.shown, text.as_bytes());
-            if let Some(at) = found {
+            if let Some(at) = find(&self.shown, text.as_bytes()) {
                 let head: Vec<u8> = self.shown.drain(..at + text.len()).collect();
-                return String::from_utf8_lossy(&head).into_owned();
+                return Ok(String::from_utf8_lossy(&head).into_owned());
             }
             let left = end.saturating_duration_since(Instant::now());
-            match self.pieces.recv_timeout(left) {
-                Ok(piece) => self.take(&piece),
-                Err(why) => panic!(
-                    "`{}` {} without showing {text:?}; all it showed: {:?}",
-                    self.command,
-                    match why {
-                        RecvTimeoutError::Timeout => "went on",
-                        RecvTimeoutError::Disconnected => "ended",
-                    },
-                    String::from_utf8_lossy(&self.all)
-                ),
-            }
+            let piece = self.pieces.recv_timeout(left)?;
+            self.take(&piece);
         }
     }
 
