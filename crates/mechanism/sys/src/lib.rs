@@ -24,6 +24,7 @@ pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod process;
+pub mod pty;
 pub mod seccomp;
 pub mod socket;
 pub mod spawn;
