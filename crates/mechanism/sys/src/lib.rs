@@ -28,3 +28,4 @@ pub mod pty;
 pub mod seccomp;
 pub mod socket;
 pub mod spawn;
+pub mod unread;
