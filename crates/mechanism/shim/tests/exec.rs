@@ -144,10 +144,14 @@ fn a_further_process_with_a_terminal() {
     let mut task = place.start();
     let script = "busybox tty; busybox stty size; read line; echo got $line; exit 3";
     let (mut exec, mut client) = start(&*task, terminal("a", script), ALL).unwrap();
+    let mut shown = [0; 19];
+    client.read_exact(&mut shown).unwrap();
+    assert_eq!(&shown, b"/dev/pts/0\r\n31 97\r\n");
+    task.resize(Some("a"), ConsoleSize::default()).unwrap();
     client.write_all(b"word\n").unwrap();
-    let text = String::from_utf8(read_to_end(&mut client)).unwrap();
-    assert!(text.contains("/dev/pts/0\r\n31 97\r\n"), "{text:?}");
-    assert!(text.ends_with("got word\r\n"), "{text:?}");
+    assert_eq!(read_to_end(&mut client), b"word\r\ngot word\r\n");
+    let gone = task.resize(Some("a"), ConsoleSize::default()).unwrap_err();
+    assert_eq!(gone.raw_os_error(), Some(3), "ended");
     assert_eq!(code(&mut exec), Some(3));
     task.signal(9).unwrap();
     assert_eq!(exit_of(&mut task).unwrap().code, 137);

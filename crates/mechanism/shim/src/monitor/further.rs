@@ -11,7 +11,7 @@ use berth_sys::seccomp::Filter;
 use berth_types::launch::{StartFailure, Started};
 
 use super::bus::Bus;
-use super::connection::{Attached, Connection, State};
+use super::connection::{Connection, State};
 use super::control;
 use super::input::Input;
 use super::launch::{Streams, failure, open_streams};
@@ -110,8 +110,7 @@ impl Bus {
         self.next_key += 1;
         self.sessions.push(session);
         if let (Some(want), Some(socket)) = (want, parked) {
-            let attached = Attached::new(key, exec.process.terminal, want);
-            self.connect(socket, State::Attached(attached));
+            self.attach_parked(key, exec.process.terminal, want, socket);
         }
         Ok(key)
     }
