@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
 use crate::actor::Handle;
+use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
 use crate::exec::{Exec, ExecSettings, ExecState};
@@ -144,7 +145,16 @@ impl Containers {
             let filter = filter.as_ref().map(|f| f.as_bytes());
             let far = far.map(OwnedFd::from);
             task.exec(&request, filter, far)
-                .map_err(ContainerError::Exec)
+                .map_err(|error| match error {
+                    // It answered a moment ago.
+                    LaunchError::Monitor(source) if effects::monitor_hung_up(&source) => {
+                        ContainerError::Conflict(format!(
+                            "container {} is not running: it has just ended",
+                            record.id
+                        ))
+                    }
+                    other => ContainerError::Exec(other),
+                })
         };
         let mut started = tokio::task::spawn_blocking(start)
             .await

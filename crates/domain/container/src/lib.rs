@@ -4,7 +4,8 @@
 //! pure state machine (`lifecycle`), carries out what it decides (`effects`) and publishes an
 //! immutable [`Record`]; readers look at that and wait for nobody. What is stored is decided in
 //! pure code too: `create` merges a request with its image, `spec` turns a record into what the
-//! monitor starts.
+//! monitor starts. Further processes in a container (`exec`) are kept in memory only: they belong
+//! to its monitor, and live and die with it.
 //!
 //! The order of every change is: record the intent, act, record the outcome, announce. The intent
 //! to start is the container's directory below the exec root, because it has to live exactly as
