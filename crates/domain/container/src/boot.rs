@@ -129,7 +129,7 @@ async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootRepo
         }
         Found::Settled => (None, None),
     };
-    let name = (record.owner.clone(), record.name.clone());
+    let name = record.name.clone();
     let handle = actor::spawn(Arc::clone(shared), record, adopted, first);
     let mut index = shared.write_index();
     index.by_name.insert(name, id);

@@ -17,6 +17,8 @@ use crate::spec::capabilities;
 pub struct CreateRequest {
     /// Name without a slash; absent for a minted one.
     pub name: Option<String>,
+    /// Who owns it, where the administrator says so; otherwise whoever asks.
+    pub owner: Option<Scope>,
     /// Image as the client named it.
     pub image: String,
     /// What runs; absent and empty members come from the image.

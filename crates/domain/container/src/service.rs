@@ -72,10 +72,9 @@ impl Containers {
         self.shared.images.resolve(caller, image)?;
         let Some(name) = name else { return Ok(()) };
         create::check_name(name)?;
-        let key = (caller.scope.clone(), name.to_owned());
-        match self.shared.read_index().by_name.get(&key) {
+        match self.shared.read_index().by_name.get(name) {
             Some(id) => Err(ContainerError::NameTaken {
-                name: key.1,
+                name: name.to_owned(),
                 id: id.to_string(),
             }),
             None => Ok(()),
@@ -95,6 +94,10 @@ impl Containers {
         self.shared
             .filters
             .check(&request.host, self.shared.facts.capabilities)?;
+        let owner = match &request.owner {
+            Some(owner) if caller.scope.is_root() => owner.clone(),
+            _ => caller.scope.clone(),
+        };
         let id = ContainerId::from_bytes(random()?);
         if let Some(name) = &request.name {
             create::check_name(name)?;
@@ -111,7 +114,7 @@ impl Containers {
                 layers: &image.layers,
                 defaults: &image.config.config,
             };
-            let scope = caller.scope.clone();
+            let scope = owner.clone();
             let now = Timestamp::now();
             let asked = request.clone();
             let (record, warnings) =
@@ -131,24 +134,24 @@ impl Containers {
     /// Writes the row with all it claims, then makes the directories. A row whose directories an
     /// interrupted create did not make is complete all the same: a start makes them.
     async fn insert(&self, record: Record, image: Arc<Image>) -> Result<(), ContainerError> {
-        let key = (record.owner.clone(), record.name.clone());
+        let name = record.name.clone();
         let taken = |id: ContainerId| ContainerError::NameTaken {
-            name: key.1.clone(),
+            name: name.clone(),
             id: id.to_string(),
         };
-        if let Some(id) = self.shared.read_index().by_name.get(&key) {
+        if let Some(id) = self.shared.read_index().by_name.get(&name) {
             return Err(taken(*id));
         }
         failpoint::hit("create.begin");
         let (id, row) = (record.id, record.clone());
-        let name = tables::name_key(&record.owner, &record.name);
+        let key = name.clone();
         let insert = move |txn: &mut WriteTxn<'_>| -> Result<Option<ContainerId>, ContainerError> {
-            if let Some(holder) = txn.get(&tables::NAMES, &name)? {
+            if let Some(holder) = txn.get(&tables::NAMES, &key)? {
                 return Ok(Some(holder));
             }
             Images::pin(txn, &image, &id.to_string())?;
             Storage::reserve(txn, id, row.layers.last().copied())?;
-            txn.put(&tables::NAMES, &name, &id)?;
+            txn.put(&tables::NAMES, &key, &id)?;
             txn.put(&tables::CONTAINERS, &id, &row)?;
             Ok(None)
         };
@@ -172,7 +175,7 @@ impl Containers {
         failpoint::hit("create.prepared");
         let handle = actor::spawn(Arc::clone(&self.shared), record, None, None);
         let mut index = self.shared.write_index();
-        index.by_name.insert(key, id);
+        index.by_name.insert(name, id);
         index.by_id.insert(id, handle);
         Ok(())
     }
@@ -455,8 +458,8 @@ impl Containers {
             return Some(handle).filter(visible).cloned().ok_or_else(missing);
         }
         let name = key.strip_prefix('/').unwrap_or(key);
-        let named = index.by_name.get(&(caller.scope.clone(), name.to_owned()));
-        if let Some(handle) = named.and_then(|id| index.by_id.get(id)) {
+        let named = index.by_name.get(name).and_then(|id| index.by_id.get(id));
+        if let Some(handle) = named.filter(visible) {
             return Ok(handle.clone());
         }
         let prefix = |c: char| matches!(c, '0'..='9' | 'a'..='f');

@@ -9,7 +9,7 @@ use berth_image::Images;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
-use berth_types::{ContainerId, Scope, chain};
+use berth_types::{ContainerId, chain};
 use tokio::sync::{Semaphore, watch};
 
 use crate::actor::Handle;
@@ -61,7 +61,7 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct Index {
     pub by_id: HashMap<ContainerId, Handle>,
-    pub by_name: BTreeMap<(Scope, String), ContainerId>,
+    pub by_name: BTreeMap<String, ContainerId>,
     /// Rows that could not be read, and why; their files are left alone.
     pub damaged: Vec<(Option<ContainerId>, String)>,
 }
@@ -117,7 +117,7 @@ impl Shared {
     pub(crate) async fn remove(self: &Arc<Self>, record: &Record) -> Result<(), ContainerError> {
         failpoint::hit("remove.before-commit");
         let (id, image, image_owner) = (record.id, record.image, record.image_owner.clone());
-        let name = tables::name_key(&record.owner, &record.name);
+        let name = record.name.clone();
         let condemn = move |txn: &mut WriteTxn<'_>| -> Result<(), ContainerError> {
             txn.remove(&tables::CONTAINERS, &id)?;
             if txn.get(&tables::NAMES, &name)? == Some(id) {
@@ -134,9 +134,7 @@ impl Shared {
         {
             let mut index = self.write_index();
             index.by_id.remove(&id);
-            index
-                .by_name
-                .remove(&(record.owner.clone(), record.name.clone()));
+            index.by_name.remove(&record.name);
         }
         self.collect_later(id);
         Ok(())

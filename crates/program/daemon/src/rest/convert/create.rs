@@ -56,6 +56,7 @@ pub fn create_request(
     }
     Ok(CreateRequest {
         name,
+        owner: None,
         image,
         host: host_settings(host, own.network_disabled, version, config)?,
         settings: settings(own),
