@@ -18,6 +18,7 @@ pub mod client;
 pub mod container;
 pub mod decode;
 mod error;
+pub mod exec;
 mod filters;
 pub mod image;
 pub mod network;

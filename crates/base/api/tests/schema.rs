@@ -10,6 +10,7 @@ use berth_api::container::{
     RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit, VolumeDriverConfig, VolumeOptions,
     WaitError, WaitResponse, WeightDevice,
 };
+use berth_api::exec::{ExecCreateResponse, ExecInspect, ProcessConfig};
 use berth_api::image::{
     DriverData, ImageConfig, ImageInspect, ImageMetadata, ImageSummary, OciDescriptor, OciPlatform,
     RootFs, RootFsSnapshot, RootFsStorage, Storage,
@@ -132,6 +133,13 @@ fn containers() {
     same::<HealthSummary>("ContainerSummary.Health");
     same::<WaitResponse>("ContainerWaitResponse");
     same::<WaitError>("ContainerWaitExitError");
+}
+
+#[test]
+fn execs() {
+    same::<ExecCreateResponse>("IDResponse");
+    same::<ExecInspect>("ExecInspectResponse");
+    same::<ProcessConfig>("ProcessConfig");
 }
 
 #[test]
