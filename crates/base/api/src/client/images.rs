@@ -97,4 +97,9 @@ impl<'a> Images<'a> {
         let path = format!("/images/{}/json", segment(name));
         self.client.call(Method::GET, &path).json().await
     }
+
+    /// The handle that it came from, for verbs in other files.
+    pub(super) fn client(self) -> &'a Client {
+        self.client
+    }
 }
