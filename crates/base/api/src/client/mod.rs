@@ -14,6 +14,7 @@ mod image_verbs;
 mod images;
 mod life;
 mod streams;
+mod system;
 mod transport;
 mod url;
 
