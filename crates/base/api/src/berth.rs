@@ -13,6 +13,40 @@ pub const OWNER_QUERY: &str = "berth-owner";
 /// Path of the consistency check, below the version prefix: `GET /berth/fsck`.
 pub const FSCK_PATH: &str = "/berth/fsck";
 
+/// Path of the list of terminals, below the version prefix: `GET /berth/terminals`. Its query is
+/// `filters`, as of `GET /containers/json`.
+pub const TERMINALS_PATH: &str = "/berth/terminals";
+
+/// Query parameters of `POST /containers/{id}/attach` that only Berth has. `screen=1` begins with
+/// what the terminal shows now; `role=watch` is a client that the program never waits for;
+/// `announce=TEXT` is what the others on the terminal are told.
+pub const ATTACH_PARAMETERS: [&str; 3] = ["screen", "role", "announce"];
+
+/// Longest `announce` of [`ATTACH_PARAMETERS`] in bytes.
+pub const ANNOUNCE_MAX: usize = 200;
+
+/// One terminal in the answer to `GET /berth/terminals`: that of a container that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct TerminalSummary {
+    /// The container, 64 hexadecimal digits.
+    pub id: String,
+    /// Its name, without a slash.
+    pub name: String,
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+    /// When a client last typed, RFC 3339; Go's zero time for not in this run.
+    pub last_input: String,
+    /// When a program last wrote; likewise.
+    pub last_output: String,
+    /// Clients that may type.
+    pub typing: u32,
+    /// Clients that only look.
+    pub watching: u32,
+}
+
 /// What `GET /berth/fsck` found: whether disk, kernel and database agree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use berth_api::archive::FilesystemChange;
 use berth_api::container::{
     BindOptions, ContainerConfig, ContainerCreateResponse, ContainerInspect, ContainerState,
     ContainerSummary, DeviceMapping, DeviceRequest, Health, HealthConfig, HealthSummary,
@@ -10,13 +11,15 @@ use berth_api::container::{
     RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit, VolumeDriverConfig, VolumeOptions,
     WaitError, WaitResponse, WeightDevice,
 };
+use berth_api::exec::{ExecCreateResponse, ExecInspect, ProcessConfig};
 use berth_api::image::{
     DriverData, ImageConfig, ImageInspect, ImageMetadata, ImageSummary, OciDescriptor, OciPlatform,
     RootFs, RootFsSnapshot, RootFsStorage, Storage,
 };
 use berth_api::network::{
-    EndpointIpamConfig, EndpointSettings, NetworkSettings, NetworkSettingsSummary,
-    NetworkingConfig, PortBinding, PortSummary,
+    ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam, IpamConfig,
+    IpamStatus, NetworkInspect, NetworkSettings, NetworkSettingsSummary, NetworkStatus,
+    NetworkSummary, NetworkingConfig, PeerInfo, PortBinding, PortSummary, SubnetStatus,
 };
 use berth_api::system::{
     AddressPool, Commit, ContainerdInfo, ContainerdNamespaces, DeviceInfo, FirewallInfo, IndexInfo,
@@ -132,6 +135,14 @@ fn containers() {
     same::<HealthSummary>("ContainerSummary.Health");
     same::<WaitResponse>("ContainerWaitResponse");
     same::<WaitError>("ContainerWaitExitError");
+    same::<FilesystemChange>("FilesystemChange");
+}
+
+#[test]
+fn execs() {
+    same::<ExecCreateResponse>("IDResponse");
+    same::<ExecInspect>("ExecInspectResponse");
+    same::<ProcessConfig>("ProcessConfig");
 }
 
 #[test]
@@ -143,6 +154,16 @@ fn networks() {
     same::<NetworkSettingsSummary>("ContainerSummary.NetworkSettings");
     same::<PortBinding>("PortBinding");
     same::<PortSummary>("PortSummary");
+    same::<NetworkSummary>("NetworkSummary");
+    same::<NetworkInspect>("NetworkInspect");
+    same::<Ipam>("IPAM");
+    same::<IpamConfig>("IPAMConfig");
+    same::<ConfigReference>("ConfigReference");
+    same::<PeerInfo>("PeerInfo");
+    same::<EndpointResource>("EndpointResource");
+    same::<NetworkStatus>("NetworkStatus");
+    same::<IpamStatus>("IPAMStatus");
+    same::<SubnetStatus>("SubnetStatus");
 }
 
 #[test]

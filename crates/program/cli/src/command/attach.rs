@@ -66,6 +66,7 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
         stream: true,
         logs: false,
         detach_keys: flags.detach_keys,
+        ..AttachOptions::default()
     };
     let attached = client
         .containers()

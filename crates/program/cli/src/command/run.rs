@@ -72,6 +72,7 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
         stream: true,
         logs: false,
         detach_keys: flags.detach_keys.clone(),
+        ..AttachOptions::default()
     };
     let attached = client
         .containers()

@@ -109,6 +109,7 @@ async fn start_attached(
         stream: true,
         logs: false,
         detach_keys: flags.detach_keys.clone(),
+        ..AttachOptions::default()
     };
     let id = container.id.as_str();
     let attached = client
