@@ -12,6 +12,7 @@
 //! The crate must not know the daemon, the store or any domain type: wire types stop at the
 //! border.
 
+pub mod archive;
 pub mod berth;
 #[cfg(feature = "client")]
 pub mod client;

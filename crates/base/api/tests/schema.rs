@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use berth_api::archive::FilesystemChange;
 use berth_api::container::{
     BindOptions, ContainerConfig, ContainerCreateResponse, ContainerInspect, ContainerState,
     ContainerSummary, DeviceMapping, DeviceRequest, Health, HealthConfig, HealthSummary,
@@ -132,6 +133,7 @@ fn containers() {
     same::<HealthSummary>("ContainerSummary.Health");
     same::<WaitResponse>("ContainerWaitResponse");
     same::<WaitError>("ContainerWaitExitError");
+    same::<FilesystemChange>("FilesystemChange");
 }
 
 #[test]
