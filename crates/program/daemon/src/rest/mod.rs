@@ -5,6 +5,7 @@ pub mod convert;
 mod error;
 mod images;
 mod logs;
+mod pull;
 mod reply;
 mod router;
 mod system;
