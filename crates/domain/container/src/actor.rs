@@ -48,6 +48,8 @@ pub(crate) enum Request {
         AttachWant,
         oneshot::Sender<Result<UnixStream, ContainerError>>,
     ),
+    /// Somebody who asks the monitor itself, if there is one.
+    Task(oneshot::Sender<Option<Arc<dyn Task>>>),
 }
 
 /// How others reach one container.
@@ -71,6 +73,13 @@ impl Handle {
         let (answer, result) = oneshot::channel();
         self.send(Request::Attach(want, answer)).await?;
         result.await.map_err(|_| self.gone())?
+    }
+
+    /// The monitor; none while the container does not run.
+    pub async fn task(&self) -> Result<Option<Arc<dyn Task>>, ContainerError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Request::Task(answer)).await?;
+        result.await.map_err(|_| self.gone())
     }
 
     async fn send(&self, request: Request) -> Result<(), ContainerError> {
@@ -171,6 +180,7 @@ impl Actor {
                 let _ = answer.send(self.request(input).await);
             }
             Request::Attach(want, answer) => self.attach(want, answer),
+            Request::Task(answer) => drop(answer.send(self.task.clone())),
         }
     }
 

@@ -9,6 +9,12 @@ pub enum ContainerError {
     /// No container of this name or id is visible to the caller.
     #[error("No such container: {0}")]
     NotFound(String),
+    /// No further process of this id is known.
+    #[error("No such exec instance: {0}")]
+    NoExec(String),
+    /// A further process could not be started. Clients look for these words.
+    #[error("OCI runtime exec failed: exec failed: unable to start container process")]
+    Exec(#[source] berth_shim::LaunchError),
     /// An id prefix fits several containers.
     #[error("container id prefix {0:?} fits more than one container: give more digits")]
     Ambiguous(String),
@@ -72,7 +78,8 @@ impl ContainerError {
     /// The kind, for a status code.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::NotFound(_) | Self::NoExec(_) => ErrorKind::NotFound,
+            Self::Exec(error) => error.kind(),
             Self::Ambiguous(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::NameTaken { .. } | Self::Conflict(_) | Self::Removing(_) => ErrorKind::Conflict,

@@ -72,6 +72,8 @@ pub struct Settings {
     pub open_stdin: bool,
     /// Close it behind the first client that was attached to it.
     pub stdin_once: bool,
+    /// Standard input and output are a terminal.
+    pub tty: bool,
     /// Signal that asks the program to end; empty for `SIGTERM`.
     pub stop_signal: String,
     /// Seconds between that signal and SIGKILL; absent for the default of 10; -1 for ever.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::actor::{self, Handle, Report};
 use crate::create::{self, CreateRequest, ImageFacts};
 use crate::error::ContainerError;
+use crate::events;
 use crate::lifecycle::Input;
 use crate::logs::{LogOptions, LogReader};
 use crate::record::{Log, Phase, Record};
@@ -335,7 +336,21 @@ impl Containers {
         key: &str,
         want: AttachWant,
     ) -> Result<UnixStream, ContainerError> {
-        self.find(caller, key)?.attach(want).await
+        let handle = self.find(caller, key)?;
+        let record = Arc::clone(&handle.snapshot.borrow());
+        let advice = match record.state.phase.word() {
+            "paused" => "is paused, unpause the container before attach",
+            "restarting" => "is restarting, wait until the container is running",
+            _ => "",
+        };
+        if !advice.is_empty() {
+            return Err(ContainerError::Conflict(format!(
+                "container {key} {advice}"
+            )));
+        }
+        let streams = handle.attach(want).await?;
+        events::publish(&self.shared, &record, "attach", &[]);
+        Ok(streams)
     }
 
     /// The container's log.
@@ -446,7 +461,7 @@ impl Containers {
     }
 
     /// By full id, then by exact name (a leading slash is allowed), then by unique prefix.
-    fn find(&self, caller: &Caller, key: &str) -> Result<Handle, ContainerError> {
+    pub(crate) fn find(&self, caller: &Caller, key: &str) -> Result<Handle, ContainerError> {
         let missing = || ContainerError::NotFound(key.to_owned());
         let index = self.shared.read_index();
         let visible = |handle: &&Handle| caller.scope.sees(&handle.snapshot.borrow().owner);
@@ -491,7 +506,7 @@ fn after(duration: Duration) -> Timestamp {
     Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_add(nanos))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], ContainerError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], ContainerError> {
     let mut bytes = [0; N];
     let mut filled = 0;
     while filled < N {

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::actor::Handle;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
+use crate::exec::Execs;
 use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub facts: HostFacts,
     pub capacity: HostCapacity,
     pub filters: Filters,
+    pub execs: Execs,
     pub index: RwLock<Index>,
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
@@ -77,6 +79,7 @@ impl Shared {
             facts: deps.facts,
             capacity: deps.capacity,
             filters: Filters::default(),
+            execs: Execs::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
@@ -136,6 +139,7 @@ impl Shared {
             index.by_id.remove(&id);
             index.by_name.remove(&record.name);
         }
+        self.execs.forget(id);
         self.collect_later(id);
         Ok(())
     }

@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, watch};
 use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
-use rest::{Api, ContainersApi, IMPORTS, ImagesApi, SystemApi};
+use rest::{Api, ContainersApi, ExecApi, IMPORTS, ImagesApi, SystemApi};
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
@@ -139,6 +139,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             containers: containers.clone(),
             images: images.clone(),
             config: Arc::clone(&config),
+        },
+        exec: ExecApi {
+            containers: containers.clone(),
         },
         images: ImagesApi {
             images: images.clone(),

@@ -7,21 +7,22 @@ use berth_api::berth::{OWNER_QUERY, TIMINGS_HEADER, TimingPhase, Timings};
 use berth_api::container::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
 use berth_api::version::NEWEST;
 use berth_api::{Filters, decode, shape};
-use berth_container::{Containers, Filter, Log, Phase, Record, Report, WaitCondition};
+use berth_container::{Containers, Filter, Phase, Record, Report, WaitCondition};
 use berth_image::Images;
-use berth_shim::{AttachWant, Role};
 use berth_types::{ErrorKind, Scope};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 
+use super::attach;
 use super::convert;
 use super::error::{ApiError, ApiResult};
 use super::logs;
 use super::reply;
 use super::router::Call;
+use super::terminals;
 use crate::config::Config;
-use crate::http::{Body, channel, full, hijack};
+use crate::http::{Body, channel, full};
 
 /// The containers router.
 #[derive(Clone)]
@@ -162,37 +163,15 @@ impl ContainersApi {
     }
 
     pub(super) async fn attach(&self, call: Call, id: &str) -> ApiResult {
-        let asked = |key| call.query.switch(key);
-        let result = self.containers.get(&call.caller, id);
-        let record = result
-            .map_err(ApiError::from)
-            .map_err(ApiError::into_plain)?;
-        let want = AttachWant {
-            stdin: asked("stdin") && record.settings.open_stdin,
-            stdout: asked("stdout"),
-            stderr: asked("stderr"),
-            role: Role::Follow,
-            screen: false,
-            announce: String::new(),
-        };
-        if asked("logs") && record.host.log != Log::None {
-            return logs::then_attach(&self.containers, call, &record, want)
-                .await
-                .map_err(ApiError::into_plain);
-        }
-        if !asked("stream") {
-            return Ok(hijack::replay(call.request, Vec::new(), call.version));
-        }
-        let streams = self.containers.attach(&call.caller, id, want).await;
-        let streams = streams
-            .map_err(ApiError::from)
-            .map_err(ApiError::into_plain)?;
-        Ok(hijack::streams(
-            call.request,
-            Vec::new(),
-            streams,
-            call.version,
-        ))
+        attach::attach(&self.containers, call, id).await
+    }
+
+    pub(super) async fn resize(&self, call: &Call, id: &str) -> ApiResult {
+        attach::resize(&self.containers, call, id).await
+    }
+
+    pub(super) async fn terminals(&self, call: &Call) -> ApiResult {
+        terminals::list(&self.containers, &self.images, call).await
     }
 
     pub(super) async fn logs(&self, call: &Call, id: &str) -> ApiResult {

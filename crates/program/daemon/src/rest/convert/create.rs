@@ -77,7 +77,6 @@ fn refuse_config(own: &ContainerConfig) -> Result<(), ApiError> {
         .as_ref()
         .is_some_and(|h| !h.test.is_empty() && h.test.first().is_none_or(|t| t != "NONE"));
     refuse(&[
-        (own.tty, "a terminal (-t)"),
         (health, "a health check"),
         (!own.volumes.is_empty(), "an anonymous volume (-v /path)"),
         (!own.mac_address.is_empty(), "a MAC address"),
@@ -202,6 +201,7 @@ fn settings(own: ContainerConfig) -> Settings {
         attach: [own.attach_stdin, own.attach_stdout, own.attach_stderr],
         open_stdin: own.open_stdin,
         stdin_once: own.stdin_once,
+        tty: own.tty,
         stop_signal: own.stop_signal,
         stop_timeout: own.stop_timeout,
     }

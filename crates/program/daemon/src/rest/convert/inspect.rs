@@ -37,6 +37,11 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
         name: format!("/{}", record.name),
         driver: "overlay2".to_owned(),
         platform: "linux".to_owned(),
+        exec_ids: containers
+            .exec_ids(record.id)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         host_config: host_config(&record.host, record),
         graph_driver: Some(graph_driver(record, containers)),
         size_rw: usage.map(|u| u.0),
@@ -100,6 +105,7 @@ fn config(record: &Record) -> ContainerConfig {
             .collect(),
         open_stdin: own.open_stdin,
         stdin_once: own.stdin_once,
+        tty: own.tty,
         env: own.env.clone(),
         cmd: own.cmd.clone(),
         image: record.image_name.clone(),
