@@ -15,8 +15,9 @@ use berth_api::image::{
     RootFs, RootFsSnapshot, RootFsStorage, Storage,
 };
 use berth_api::network::{
-    EndpointIpamConfig, EndpointSettings, NetworkSettings, NetworkSettingsSummary,
-    NetworkingConfig, PortBinding, PortSummary,
+    ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam, IpamConfig,
+    IpamStatus, NetworkInspect, NetworkSettings, NetworkSettingsSummary, NetworkStatus,
+    NetworkSummary, NetworkingConfig, PeerInfo, PortBinding, PortSummary, SubnetStatus,
 };
 use berth_api::system::{
     AddressPool, Commit, ContainerdInfo, ContainerdNamespaces, DeviceInfo, FirewallInfo, IndexInfo,
@@ -143,6 +144,16 @@ fn networks() {
     same::<NetworkSettingsSummary>("ContainerSummary.NetworkSettings");
     same::<PortBinding>("PortBinding");
     same::<PortSummary>("PortSummary");
+    same::<NetworkSummary>("NetworkSummary");
+    same::<NetworkInspect>("NetworkInspect");
+    same::<Ipam>("IPAM");
+    same::<IpamConfig>("IPAMConfig");
+    same::<ConfigReference>("ConfigReference");
+    same::<PeerInfo>("PeerInfo");
+    same::<EndpointResource>("EndpointResource");
+    same::<NetworkStatus>("NetworkStatus");
+    same::<IpamStatus>("IPAMStatus");
+    same::<SubnetStatus>("SubnetStatus");
 }
 
 #[test]
