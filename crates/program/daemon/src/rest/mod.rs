@@ -5,11 +5,13 @@ pub mod convert;
 mod error;
 mod images;
 mod logs;
+mod networks;
 mod reply;
 mod router;
 mod system;
 
 pub use containers::ContainersApi;
 pub use images::{IMPORTS, ImagesApi};
+pub use networks::NetworksApi;
 pub use router::Api;
 pub use system::SystemApi;

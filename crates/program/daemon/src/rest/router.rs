@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
 use super::images::ImagesApi;
+use super::networks::NetworksApi;
 use super::reply;
 use super::system::SystemApi;
 use crate::http::{Body, Query};
@@ -69,6 +70,8 @@ pub struct Api {
     pub containers: ContainersApi,
     /// Images.
     pub images: ImagesApi,
+    /// Networks.
+    pub networks: NetworksApi,
     /// The engine itself.
     pub system: SystemApi,
 }
@@ -106,7 +109,7 @@ impl Api {
         match (method.as_str(), parts) {
             ("GET" | "HEAD", ["_ping"]) => Ok(self.system.ping(method)),
             ("GET", ["version"]) => self.system.version(&call),
-            ("GET", ["info"]) => self.system.info(&call),
+            ("GET", ["info"]) => self.system.info(&call).await,
             ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
             ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
 
@@ -126,6 +129,9 @@ impl Api {
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
                 self.images.inspect(&call, &name.join("/"))
             }
+
+            ("GET", ["networks"]) => self.networks.list(&call),
+            ("GET", ["networks", id]) => self.networks.inspect(&call, id),
             _ => Err(not_there(method, parts)),
         }
     }
@@ -179,10 +185,8 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "volumes/*"),
     ("PUT", "volumes/*"),
     ("DELETE", "volumes/*"),
-    ("GET", "networks"),
     ("POST", "networks/create"),
     ("POST", "networks/prune"),
-    ("GET", "networks/*"),
     ("DELETE", "networks/*"),
     ("POST", "networks/*/connect"),
     ("POST", "networks/*/disconnect"),
