@@ -146,13 +146,6 @@ fn execs() {
 }
 
 #[test]
-fn execs() {
-    same::<ExecCreateResponse>("IDResponse");
-    same::<ExecInspect>("ExecInspectResponse");
-    same::<ProcessConfig>("ProcessConfig");
-}
-
-#[test]
 fn networks() {
     same::<NetworkingConfig>("NetworkingConfig");
     same::<EndpointSettings>("EndpointSettings");

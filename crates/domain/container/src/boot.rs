@@ -5,7 +5,7 @@
 //! touches only names that are container ids below this install's own directories, and leaves
 //! alone what belongs to a row that could not be read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::actor;
 use crate::effects;
 use crate::error::ContainerError;
 use crate::lifecycle::{End, Input, Launched};
+use crate::network;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::{Deps, Shared};
@@ -98,8 +99,15 @@ fn load(shared: &Shared, report: &mut BootReport) -> Result<Vec<Record>, Contain
 async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootReport) {
     let looker = Arc::clone(shared);
     let (id, phase) = (record.id, record.state.phase);
-    let found = tokio::task::spawn_blocking(move || look(&looker, id, phase)).await;
-    let (adopted, first) = match found.unwrap_or(Found::Settled) {
+    let found = tokio::task::spawn_blocking(move || {
+        let found = look(&looker, id, phase);
+        let runs = matches!(found, Found::Alive(_) | Found::OutOfReach);
+        let endpoint = runs.then(|| network::adopt(&looker, id)).flatten();
+        (found, endpoint)
+    });
+    let (found, endpoint) = found.await.unwrap_or((Found::Settled, None));
+    record.state.endpoint = endpoint;
+    let (adopted, first) = match found {
         Found::Alive(task) => {
             report.adopted += 1;
             (Some(task), None)
@@ -222,7 +230,18 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             swept += 1;
         }
     }
+    sweep_network(shared, running, damaged);
     swept
+}
+
+/// Gives back the places on the network that no run has any more. A container whose row cannot be
+/// read may run: it keeps what its runtime directory tells of.
+fn sweep_network(shared: &Shared, running: HashSet<ContainerId>, damaged: HashSet<ContainerId>) {
+    for id in &damaged {
+        network::adopt(shared, *id);
+    }
+    let live: BTreeSet<ContainerId> = running.into_iter().chain(damaged).collect();
+    shared.networks.sweep(&live);
 }
 
 /// The entries of a directory that are container ids.

@@ -58,6 +58,15 @@ pub enum ContainerError {
     /// The metadata database failed.
     #[error("cannot record the container's state")]
     Store(#[from] berth_store::StoreError),
+    /// The network did not take the container.
+    #[error("failed to set up container networking: {what}")]
+    Network {
+        /// What was tried, for which container.
+        what: String,
+        /// Why.
+        #[source]
+        source: berth_network::NetworkError,
+    },
     /// A file or a kernel object of the container could not be handled.
     #[error("cannot {what} of container {id}")]
     Io {
@@ -94,6 +103,7 @@ impl ContainerError {
             Self::Image(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Network { source, .. } => source.kind(),
             Self::Io { .. } => ErrorKind::Internal,
             Self::ShuttingDown => ErrorKind::Unavailable,
         }

@@ -6,8 +6,9 @@ use berth_sys::cgroup;
 use berth_types::ContainerId;
 
 use crate::boot::ids_in;
-use crate::record::Phase;
+use crate::record::{Network, Phase, Record};
 use crate::service::Containers;
+use crate::shared::Shared;
 
 /// One disagreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,13 @@ impl Containers {
                 if matches!(record.state.phase, Phase::Running | Phase::Starting) {
                     running.insert(*id);
                 }
+                if record.state.phase == Phase::Running && !endpoint_fits(shared, &record) {
+                    findings.push(finding(
+                        "endpoint",
+                        id,
+                        "runs on the default network, which does not know it",
+                    ));
+                }
                 if record.state.phase == Phase::Running {
                     let init = record.state.init.map_or(0, |p| p.pid);
                     if !std::path::Path::new(&format!("/proc/{init}")).exists() {
@@ -61,6 +69,17 @@ impl Containers {
                 "has one, but does not run",
             ));
         }
+        let endpoints = shared.networks.summary().map(|s| s.endpoints);
+        for (id, _) in endpoints.iter().flatten() {
+            let damaged = shared
+                .read_index()
+                .damaged
+                .iter()
+                .any(|(other, _)| *other == Some(*id));
+            if !running.contains(id) && !damaged {
+                findings.push(finding("endpoint", id, "has one, but does not run"));
+            }
+        }
         for name in cgroup::children(&shared.facts.cgroup_parent) {
             let Ok(id) = name.parse::<ContainerId>() else {
                 continue;
@@ -71,6 +90,19 @@ impl Containers {
         }
         findings
     }
+}
+
+/// Whether a running container has the place on the default network that its snapshot tells of.
+fn endpoint_fits(shared: &Shared, record: &Record) -> bool {
+    if record.host.network != Network::Bridge {
+        return true;
+    }
+    let known = shared.networks.summary().map(|s| s.endpoints);
+    let mut known = known.iter().flatten();
+    let Some(endpoint) = &record.state.endpoint else {
+        return false;
+    };
+    known.any(|(id, other)| *id == record.id && other == endpoint)
 }
 
 fn finding(kind: &'static str, id: &ContainerId, what: &str) -> Finding {

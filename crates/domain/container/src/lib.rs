@@ -27,6 +27,7 @@ mod limits;
 mod list;
 mod logs;
 mod names;
+mod network;
 mod process;
 mod record;
 mod seccomp;
@@ -43,10 +44,12 @@ pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
 pub use fsck::Finding;
+pub use hostfiles::HOST_GATEWAY;
 pub use lifecycle::EXIT_UNKNOWN;
 pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
+pub use network::{exposed, parse_exposed};
 pub use record::{
     Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record, Settings,
     State,
@@ -64,6 +67,7 @@ pub const FAILPOINTS: &[&str] = &[
     "create.prepared",
     "start.begin",
     "start.intent",
+    "start.attached",
     "start.launched",
     "commit.before",
     "commit.after",

@@ -19,7 +19,7 @@ use crate::error::ContainerError;
 use crate::events;
 use crate::lifecycle::Input;
 use crate::logs::{LogOptions, LogReader};
-use crate::record::{Log, Phase, Record};
+use crate::record::{Log, Network, Phase, Record};
 use crate::shared::Shared;
 use crate::spec::HostFacts;
 use crate::{names, signal, tables};
@@ -453,6 +453,11 @@ impl Containers {
             .storage
             .paths()
             .snapshot(record.id, &record.layers)
+    }
+
+    /// The id of the network that a container is on; none in another container's namespace.
+    pub fn network_id(&self, network: Network) -> Option<String> {
+        crate::network::network_id(&self.shared, network)
     }
 
     /// What the host adds to containers.

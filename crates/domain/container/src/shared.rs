@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use berth_image::Images;
+use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
@@ -32,6 +33,8 @@ pub struct Deps {
     pub storage: Storage,
     /// Images.
     pub images: Images,
+    /// Networks.
+    pub networks: Networks,
     /// Who starts monitors.
     pub launcher: Arc<dyn Launcher>,
     /// `EXEC_ROOT`.
@@ -47,6 +50,7 @@ pub(crate) struct Shared {
     pub db: Db,
     pub storage: Storage,
     pub images: Images,
+    pub networks: Networks,
     pub launcher: Arc<dyn Launcher>,
     pub exec_root: PathBuf,
     pub facts: HostFacts,
@@ -74,6 +78,7 @@ impl Shared {
             db: deps.db,
             storage: deps.storage,
             images: deps.images,
+            networks: deps.networks,
             launcher: deps.launcher,
             exec_root: deps.exec_root,
             facts: deps.facts,

@@ -61,6 +61,11 @@ impl ContainersApi {
                 "no image specified: name one in \"Image\"",
             ));
         }
+        // A container that lends its network is known by its id from here on.
+        if let Some(lender) = wire.host_config.network_mode.strip_prefix("container:") {
+            let id = self.containers.get(&caller, lender)?.id;
+            wire.host_config.network_mode = format!("container:{id}");
+        }
         self.containers
             .check(&caller, &wire.config.image, name.as_deref())?;
         let mut request = convert::create_request(name, wire, version, &self.config)?;

@@ -13,6 +13,7 @@ use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
 use super::exec::ExecApi;
 use super::images::ImagesApi;
+use super::networks::NetworksApi;
 use super::reply;
 use super::system::SystemApi;
 use crate::http::{Body, Query};
@@ -77,6 +78,8 @@ pub struct Api {
     pub exec: ExecApi,
     /// Images.
     pub images: ImagesApi,
+    /// Networks.
+    pub networks: NetworksApi,
     /// The engine itself.
     pub system: SystemApi,
 }
@@ -114,7 +117,7 @@ impl Api {
         match (method.as_str(), parts) {
             ("GET" | "HEAD", ["_ping"]) => Ok(self.system.ping(method)),
             ("GET", ["version"]) => self.system.version(&call),
-            ("GET", ["info"]) => self.system.info(&call),
+            ("GET", ["info"]) => self.system.info(&call).await,
             ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
             ("GET", ["berth", "terminals"]) => self.containers.terminals(&call).await,
             ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
@@ -141,6 +144,9 @@ impl Api {
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
                 self.images.inspect(&call, &name.join("/"))
             }
+
+            ("GET", ["networks"]) => self.networks.list(&call),
+            ("GET", ["networks", id]) => self.networks.inspect(&call, id),
             _ => Err(not_there(method, parts)),
         }
     }
@@ -189,10 +195,8 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "volumes/*"),
     ("PUT", "volumes/*"),
     ("DELETE", "volumes/*"),
-    ("GET", "networks"),
     ("POST", "networks/create"),
     ("POST", "networks/prune"),
-    ("GET", "networks/*"),
     ("DELETE", "networks/*"),
     ("POST", "networks/*/connect"),
     ("POST", "networks/*/disconnect"),
