@@ -14,6 +14,7 @@ use crate::command::{self, Background, Output};
 use crate::ground::Ground;
 use crate::http::{self, Response};
 use crate::programs::require_root;
+use crate::pty::Terminal;
 use crate::rootfs::busybox_rootfs_tar;
 use crate::wait::{Watchdog, try_until};
 
@@ -33,6 +34,11 @@ pub const NAME_SERVER: &str = "192.0.2.53";
 
 /// The image of [`Engine::with_busybox`].
 const IMAGE: &str = "busybox:test";
+
+/// Size of the terminals that clients are started on.
+const ROWS: u16 = 24;
+/// See [`ROWS`].
+const COLUMNS: u16 = 80;
 
 /// What follows an answer is done within this time.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
@@ -321,6 +327,18 @@ impl Engine {
     #[track_caller]
     pub fn docker_beside(&self, arguments: &[&str]) -> Background {
         Background::start(&mut self.ground.docker(arguments))
+    }
+
+    /// Starts the stock docker CLI on a terminal of 24 rows and 80 columns.
+    #[track_caller]
+    pub fn docker_on_terminal(&self, arguments: &[&str]) -> Terminal {
+        Terminal::start(&self.ground.docker(arguments), ROWS, COLUMNS)
+    }
+
+    /// Starts `berth` on a terminal of 24 rows and 80 columns.
+    #[track_caller]
+    pub fn berth_on_terminal(&self, arguments: &[&str]) -> Terminal {
+        Terminal::start(&self.ground.berth(arguments), ROWS, COLUMNS)
     }
 
     /// Runs `berth` against the engine.
