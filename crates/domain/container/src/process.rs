@@ -152,3 +152,7 @@ fn no_new_privileges(host: &HostSettings) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+#[path = "process_tests.rs"]
+mod tests;
