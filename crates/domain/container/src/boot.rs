@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use berth_shim::{AdoptError, Task};
 use berth_store::Row;
@@ -210,17 +210,7 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             Err(error) => tracing::warn!(%id, %error, "orphaned runtime directory not removed"),
         }
     }
-    let running: HashSet<ContainerId> = {
-        let index = shared.read_index();
-        let live = |id: &&ContainerId| {
-            index
-                .by_id
-                .get(id)
-                .is_some_and(|h| h.snapshot.borrow().state.phase == Phase::Running)
-                || shared.runtime_dir(**id).exists()
-        };
-        known.iter().filter(live).copied().collect()
-    };
+    let running = running(shared, known);
     for name in cgroup::children(&shared.facts.cgroup_parent) {
         let Ok(id) = name.parse::<ContainerId>() else {
             continue;
@@ -230,17 +220,31 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             swept += 1;
         }
     }
-    sweep_network(shared, running, damaged);
+    sweep_network(shared, known, damaged);
     swept
+}
+
+/// The containers that run, or are about to.
+fn running(shared: &Shared, known: &HashSet<ContainerId>) -> HashSet<ContainerId> {
+    let index = shared.read_index();
+    let live = |id: &&ContainerId| {
+        index
+            .by_id
+            .get(id)
+            .is_some_and(|h| h.snapshot.borrow().state.phase == Phase::Running)
+            || shared.runtime_dir(**id).exists()
+    };
+    known.iter().filter(live).copied().collect()
 }
 
 /// Gives back the places on the network that no run has any more. A container whose row cannot be
 /// read may run: it keeps what its runtime directory tells of.
-fn sweep_network(shared: &Shared, running: HashSet<ContainerId>, damaged: HashSet<ContainerId>) {
+fn sweep_network(shared: &Shared, known: &HashSet<ContainerId>, damaged: HashSet<ContainerId>) {
     for id in &damaged {
         network::adopt(shared, *id);
     }
-    let live: BTreeSet<ContainerId> = running.into_iter().chain(damaged).collect();
+    let _gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
+    let live: BTreeSet<ContainerId> = running(shared, known).into_iter().chain(damaged).collect();
     shared.networks.sweep(&live);
 }
 

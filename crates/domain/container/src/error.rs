@@ -59,13 +59,12 @@ pub enum ContainerError {
     #[error("cannot record the container's state")]
     Store(#[from] berth_store::StoreError),
     /// The network did not take the container.
-    #[error("failed to set up container networking: {what}")]
+    #[error("failed to set up container networking: {reason}")]
     Network {
-        /// What was tried, for which container.
-        what: String,
-        /// Why.
-        #[source]
-        source: berth_network::NetworkError,
+        /// Why, in the network's words.
+        reason: String,
+        /// What sort of failure that is.
+        kind: ErrorKind,
     },
     /// A file or a kernel object of the container could not be handled.
     #[error("cannot {what} of container {id}")]
@@ -103,7 +102,7 @@ impl ContainerError {
             Self::Image(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Store(error) => error.kind(),
-            Self::Network { source, .. } => source.kind(),
+            Self::Network { kind, .. } => *kind,
             Self::Io { .. } => ErrorKind::Internal,
             Self::ShuttingDown => ErrorKind::Unavailable,
         }

@@ -1,14 +1,14 @@
 //! Does what is recorded agree with what is on disk and in the kernel?
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use berth_network::Endpoint;
 use berth_sys::cgroup;
 use berth_types::ContainerId;
 
 use crate::boot::ids_in;
 use crate::record::{Network, Phase, Record};
 use crate::service::Containers;
-use crate::shared::Shared;
 
 /// One disagreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ impl Containers {
         let shared = &self.shared;
         let mut findings = Vec::new();
         let mut running = HashSet::new();
+        let endpoints = shared.networks.summary().map(|s| s.endpoints);
+        let endpoints: BTreeMap<ContainerId, Endpoint> = endpoints.into_iter().flatten().collect();
         {
             let index = shared.read_index();
             for (id, reason) in &index.damaged {
@@ -43,7 +45,7 @@ impl Containers {
                 if matches!(record.state.phase, Phase::Running | Phase::Starting) {
                     running.insert(*id);
                 }
-                if record.state.phase == Phase::Running && !endpoint_fits(shared, &record) {
+                if record.state.phase == Phase::Running && !endpoint_fits(&endpoints, &record) {
                     findings.push(finding(
                         "endpoint",
                         id,
@@ -69,15 +71,10 @@ impl Containers {
                 "has one, but does not run",
             ));
         }
-        let endpoints = shared.networks.summary().map(|s| s.endpoints);
-        for (id, _) in endpoints.iter().flatten() {
-            let damaged = shared
-                .read_index()
-                .damaged
-                .iter()
-                .any(|(other, _)| *other == Some(*id));
-            if !running.contains(id) && !damaged {
-                findings.push(finding("endpoint", id, "has one, but does not run"));
+        for (id, _) in endpoints {
+            let damaged = shared.read_index().damaged.clone();
+            if !running.contains(&id) && damaged.iter().all(|(other, _)| *other != Some(id)) {
+                findings.push(finding("endpoint", &id, "has one, but does not run"));
             }
         }
         for name in cgroup::children(&shared.facts.cgroup_parent) {
@@ -93,16 +90,10 @@ impl Containers {
 }
 
 /// Whether a running container has the place on the default network that its snapshot tells of.
-fn endpoint_fits(shared: &Shared, record: &Record) -> bool {
-    if record.host.network != Network::Bridge {
-        return true;
-    }
-    let known = shared.networks.summary().map(|s| s.endpoints);
-    let mut known = known.iter().flatten();
-    let Some(endpoint) = &record.state.endpoint else {
-        return false;
-    };
-    known.any(|(id, other)| *id == record.id && other == endpoint)
+fn endpoint_fits(endpoints: &BTreeMap<ContainerId, Endpoint>, record: &Record) -> bool {
+    let told = record.state.endpoint.as_ref();
+    record.host.network != Network::Bridge
+        || told.is_some_and(|endpoint| endpoints.get(&record.id) == Some(endpoint))
 }
 
 fn finding(kind: &'static str, id: &ContainerId, what: &str) -> Finding {

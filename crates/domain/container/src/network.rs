@@ -6,12 +6,13 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use berth_network::{AttachRequest, Endpoint, NetworkError, PortRange, PortRequest, Protocol};
 use berth_store::{Event, EventKind};
 use berth_sys::process;
 use berth_types::oci::{Namespace, NamespaceKind};
-use berth_types::{ContainerId, InstallId, Timestamp};
+use berth_types::{ContainerId, InstallId, Timestamp, chain};
 
 use crate::error::ContainerError;
 use crate::record::{HostSettings, Network, Phase, Record, Settings};
@@ -61,8 +62,9 @@ pub(crate) fn prepare(shared: &Shared, record: &Record) -> Result<Option<Place>,
             endpoint: None,
         })),
         Network::Bridge => {
+            let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
             let attached = shared.networks.attach(record.id, &request(record));
-            let attachment = attached.map_err(|source| refused(record, source))?;
+            let attachment = attached.map_err(|error| refused(record, &error))?;
             write(&shared.runtime_dir(record.id), &attachment.endpoint).map_err(|source| {
                 ContainerError::Io {
                     what: "record the network endpoint",
@@ -158,19 +160,14 @@ pub fn parse_exposed(text: &str) -> Option<(u16, u16, Protocol)> {
     (0 < first && first <= last).then_some((first, last, protocol))
 }
 
-/// A refusal of the network, in the words that Docker's clients know.
-fn refused(record: &Record, source: NetworkError) -> ContainerError {
-    let external = source.to_string().starts_with("Bind for ");
+/// A refusal of the network, in the words that Docker's clients know: they call an endpoint by
+/// its container's name, of which the network knows nothing.
+fn refused(record: &Record, error: &NetworkError) -> ContainerError {
+    let nameless = format!("on endpoint {} (", record.id.short());
+    let named = format!("on endpoint {} (", record.name);
     ContainerError::Network {
-        what: if external {
-            format!(
-                "driver failed programming external connectivity on endpoint {} ({})",
-                record.name, record.id
-            )
-        } else {
-            format!("cannot put container {} on its network", record.name)
-        },
-        source,
+        reason: chain(error).replacen(&nameless, &named, 1),
+        kind: error.kind(),
     }
 }
 
@@ -211,7 +208,7 @@ pub(crate) fn adopt(shared: &Shared, id: ContainerId) -> Option<Endpoint> {
         }
     };
     if let Err(error) = shared.networks.adopt(id, &endpoint) {
-        tracing::error!(%id, error = %berth_types::chain(&error), "the network endpoint of a running container cannot be taken up; restart the container");
+        tracing::error!(%id, error = %chain(&error), "the network endpoint of a running container cannot be taken up; restart the container");
     }
     Some(endpoint)
 }
@@ -241,7 +238,10 @@ pub(crate) fn announce(shared: &Shared, record: &Record, action: &str) {
 pub(crate) fn network_id(shared: &Shared, network: Network) -> Option<String> {
     match network {
         Network::Container(_) => None,
-        Network::Bridge => shared.networks.summary().map(|summary| summary.id),
+        Network::Bridge => {
+            let ask = || shared.networks.summary().map(|summary| summary.id);
+            shared.bridge_id.get_or_init(ask).clone()
+        }
         Network::None | Network::Host => Some(fixed_id(&network.name(), shared.db.install_id())),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
 use berth_network::Networks;
@@ -51,6 +51,10 @@ pub(crate) struct Shared {
     pub storage: Storage,
     pub images: Images,
     pub networks: Networks,
+    /// Id of the default network, once it was asked for.
+    pub bridge_id: OnceLock<Option<String>>,
+    /// Shut while the boot sweeps the network: what comes on it then would be taken off again.
+    pub gate: RwLock<()>,
     pub launcher: Arc<dyn Launcher>,
     pub exec_root: PathBuf,
     pub facts: HostFacts,
@@ -79,6 +83,8 @@ impl Shared {
             storage: deps.storage,
             images: deps.images,
             networks: deps.networks,
+            bridge_id: OnceLock::new(),
+            gate: RwLock::default(),
             launcher: deps.launcher,
             exec_root: deps.exec_root,
             facts: deps.facts,

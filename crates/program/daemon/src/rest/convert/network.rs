@@ -195,7 +195,7 @@ pub fn endpoints(record: &Record, containers: &Containers) -> BTreeMap<String, E
         return BTreeMap::new();
     }
     let mut wire = EndpointSettings::default();
-    if matches!(record.state.phase, Phase::Running) {
+    if record.state.phase == Phase::Running {
         wire.network_id = containers.network_id(network).unwrap_or_default();
     }
     if let Some(mac) = record.host.mac {
