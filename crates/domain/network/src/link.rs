@@ -87,8 +87,16 @@ pub(crate) fn make(
         "cannot connect the link {} to the bridge {}",
         wanted.name, bridge.name
     );
-    host.transact(route::join_bridge(&port))
-        .map_err(kernel(what))?;
+    let connected = host.transact(route::join_bridge(&port)).and_then(|()| {
+        // That a link has its other end now is worked through in a queue of the kernel, and what
+        // is sent before is dropped; a first question would be repeated only after a second. To
+        // ask for a link makes the kernel do that work at once (Linux 6.8; earlier ones do it
+        // when they do).
+        route::link_named(host, wanted.name)?;
+        route::link_numbered(&mut inside, INSIDE_INDEX)?;
+        route::link_numbered(host, bridge.index)
+    });
+    connected.map_err(kernel(what))?;
     Ok(namespace)
 }
 
