@@ -26,9 +26,10 @@ const INSIDE: [(&str, &str); 10] = [
 
 /// Crates that reach less far than their folder would let them: clients of the API know nothing
 /// of the engine, and the engine knows nothing of the lab.
-const NARROWED: [(&str, &[&str]); 3] = [
+const NARROWED: [(&str, &[&str]); 4] = [
     ("lab", &["base"]),
-    ("cli", &["base"]),
+    ("bootstrap", &["base", "mechanism"]),
+    ("cli", &["base", "edge"]),
     ("daemon", &["base", "mechanism", "domain"]),
 ];
 
