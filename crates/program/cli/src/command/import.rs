@@ -89,7 +89,7 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
 type Piece = (Box<dyn Read + Send>, Vec<u8>);
 
 /// A file or pipe as an asynchronous reader: each piece is read on a thread that may block.
-struct Blocking {
+pub(super) struct Blocking {
     idle: Option<Piece>,
     busy: Option<JoinHandle<io::Result<Piece>>>,
     /// How much of the buffer has been handed on.
@@ -97,7 +97,7 @@ struct Blocking {
 }
 
 impl Blocking {
-    fn new(reader: Box<dyn Read + Send>) -> Self {
+    pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
         Self {
             idle: Some((reader, Vec::new())),
             busy: None,

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod attached;
+pub mod bootstrap;
 pub mod create;
 mod each;
 pub mod images;
@@ -46,6 +47,7 @@ pub async fn dispatch(context: &Context, words: &[String]) -> Outcome {
     let invoked = invoked.as_str();
     match verb {
         Verb::Attach => attach::run(context, invoked, args).await,
+        Verb::Bootstrap => bootstrap::run(context, invoked, args).await,
         Verb::Create => create::run(context, invoked, args).await,
         Verb::Fsck => system::fsck(context, invoked, args).await,
         Verb::Images => images::run(context, invoked, args).await,

@@ -5,6 +5,8 @@
 pub enum Verb {
     /// `attach`
     Attach,
+    /// `image bootstrap`
+    Bootstrap,
     /// `create`
     Create,
     /// `system fsck`
@@ -44,7 +46,7 @@ pub enum Verb {
 }
 
 /// The built commands by the words that call them; the text of those that help lists.
-pub const COMMANDS: [(&str, Verb, &str); 36] = [
+pub const COMMANDS: [(&str, Verb, &str); 37] = [
     (
         "attach",
         Verb::Attach,
@@ -134,6 +136,11 @@ pub const COMMANDS: [(&str, Verb, &str); 36] = [
         "container wait",
         Verb::Wait,
         "Block until one or more containers stop, then print their exit codes",
+    ),
+    (
+        "image bootstrap",
+        Verb::Bootstrap,
+        "Make a base image from this machine's packages, without a registry",
     ),
     (
         "image import",
