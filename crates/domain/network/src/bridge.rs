@@ -8,7 +8,7 @@ use berth_sys::rustix::rand::{GetRandomFlags, getrandom};
 use berth_types::InstallId;
 
 use crate::error::NetworkError;
-use crate::link::kernel;
+use crate::link::{alias_prefix, kernel};
 use crate::service::NetworkConfig;
 use crate::subnet::{self, Subnet};
 use crate::sysctl;
@@ -276,15 +276,17 @@ pub(crate) fn route_loopback(bridge: &str) -> Result<(), NetworkError> {
     set(bridge, "ipv4", "route_localnet", "1")
 }
 
-/// Removes the bridge if it is the engine's own and nothing hangs on it.
+/// Removes the bridge if it is the engine's own and nothing of others hangs on it. The links of
+/// containers that ended may still be there: the kernel removes them when it has time.
 pub(crate) fn remove(install: InstallId, bridge: &Bridge, socket: &mut Socket) {
-    let Ok(Some(link)) = route::link_numbered(socket, bridge.index) else {
-        return;
-    };
-    if link.alias == alias(install)
-        && link.name == bridge.name
-        && is_empty(socket, &link)
-        && let Err(error) = socket.transact(vec![route::remove_link(link.index)])
+    let links = route::links(socket).unwrap_or_default();
+    let own = |link: &Link| link.index == bridge.index && link.alias == alias(install);
+    let port_alias = alias_prefix(install);
+    let foreign =
+        |link: &Link| link.master == Some(bridge.index) && !link.alias.starts_with(&port_alias);
+    if links.iter().any(own)
+        && !links.iter().any(foreign)
+        && let Err(error) = socket.transact(vec![route::remove_link(bridge.index)])
     {
         tracing::warn!(bridge = bridge.name, %error, "cannot remove the bridge");
     }

@@ -74,6 +74,9 @@ impl Lan {
         let uplink = route::link_named(&mut socket, "uplink").unwrap().unwrap();
         socket.transact(vec![route::set_up(uplink.index)]).unwrap();
         address(&mut socket, uplink.index, HOST);
+        // The kernel notices the carrier now, and not when it has time.
+        route::link_numbered(&mut inside, UPLINK_INDEX).unwrap();
+        route::link_numbered(&mut socket, uplink.index).unwrap();
         // Each sends the other what it has no route for.
         inside
             .transact(vec![route::add_default_route(HOST, UPLINK_INDEX)])
