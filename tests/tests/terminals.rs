@@ -470,6 +470,38 @@ fn who_comes_late_sees_the_screen_and_is_announced() {
 }
 
 #[test]
+fn terminals_and_processes_outlive_the_engine() {
+    let mut engine = Engine::with_busybox();
+    seat(&engine, "box", &[]);
+    let body = json!({"Cmd": ["sh", "-c", "echo $$ > /tmp/pid; exec sleep 1000"]});
+    let made = engine
+        .request("POST", "/containers/box/exec", Some(&body))
+        .json();
+    let id = made["Id"].as_str().expect("an id").to_owned();
+    let begun = json!({"Detach": true});
+    let start = engine.request("POST", &format!("/exec/{id}/start"), Some(&begun));
+    assert_eq!(start.status, 200);
+    wait_until("it runs", Duration::from_secs(30), || {
+        let pid = engine.docker(&["exec", "box", "cat", "/tmp/pid"]);
+        (pid.status == 0 && !pid.stdout.is_empty()).then_some(())
+    });
+    engine.kill9();
+    engine.start_again();
+    let forgotten = engine.request("GET", &format!("/exec/{id}/json"), None);
+    assert_eq!(forgotten.status, 404);
+    let alive = "kill -0 $(cat /tmp/pid) && echo alive";
+    let alive = engine.docker(&["exec", "box", "sh", "-c", alive]);
+    assert_eq!(alive.text(), "alive");
+    let mut shell = engine.docker_on_terminal(&["attach", "box"]);
+    shell.send("\r");
+    shell.expect("# ");
+    converse(&mut shell, "adopted");
+    expect_size(&mut shell, "24 80");
+    shell.send("exit 0\r");
+    assert_eq!(shell.finish().0, 0);
+}
+
+#[test]
 fn docker_py_runs_further_processes() {
     let engine = Engine::with_busybox();
     let installed = Command::new("python3")

@@ -14,7 +14,7 @@ use crate::actor::Handle;
 use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
-use crate::record::{Phase, Record};
+use crate::record::Record;
 use crate::service::Containers;
 
 /// Monitors that are asked for their terminals at the same time.
@@ -82,7 +82,7 @@ impl Containers {
         let handle = self.shared.read_index().by_id.get(&record.id).cloned();
         let Some(handle) = handle else { return };
         let now = Arc::clone(&handle.snapshot.borrow());
-        if now.state.phase == Phase::Running {
+        if now.state.init.is_some() {
             events::publish(&self.shared, &now, "detach", &[]);
         }
     }
