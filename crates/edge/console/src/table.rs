@@ -8,6 +8,11 @@ const PADDING: usize = 3;
 /// Lines of cells in columns: as wide as the widest cell and three blanks, ten at least; the last
 /// cell of a line is as wide as it is.
 pub fn columns<C: AsRef<str>>(lines: &[Vec<C>]) -> String {
+    columns_from(lines, COLUMN_MIN)
+}
+
+/// As [`columns`], with another least width of a column, its padding included.
+pub fn columns_from<C: AsRef<str>>(lines: &[Vec<C>], least: usize) -> String {
     let count = lines.iter().map(Vec::len).max().unwrap_or(0);
     let length = |cell: &C| cell.as_ref().chars().count();
     let width = |column: usize| {
@@ -16,7 +21,7 @@ pub fn columns<C: AsRef<str>>(lines: &[Vec<C>]) -> String {
             .map(|cell| length(cell) + PADDING)
             .max()
             .unwrap_or(0)
-            .max(COLUMN_MIN)
+            .max(least)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut out = String::new();

@@ -9,7 +9,7 @@ use berth_api::client::ImportOptions;
 use berth_bootstrap::{BootstrapError, Host, Release, Report, distribution};
 use clap::Args;
 
-use super::import::Blocking;
+use super::archive::Blocking;
 use crate::engine::{Context, refused};
 use crate::exit::{Exit, Outcome};
 use crate::say::{complain, say};

@@ -115,6 +115,32 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     Ok(0)
 }
 
+/// The table of images that disk usage has: what each has alone and with others.
+pub fn space_table<'a>(
+    images: impl Iterator<Item = &'a ImageSummary>,
+    now: Timestamp,
+) -> Result<String, String> {
+    let columns = [
+        "Repository",
+        "Tag",
+        "ID",
+        "CreatedSince",
+        "Size",
+        "SharedSize",
+        "UniqueSize",
+        "Containers",
+    ];
+    let rows: Vec<Row> = images
+        .flat_map(|image| {
+            names(image, Digests::None)
+                .into_iter()
+                .map(move |n| (image, n))
+        })
+        .map(|(image, name)| row(image, &name, false, now))
+        .collect();
+    Layout::parse("", &columns, &FIELDS)?.write(&rows, &FIELDS)
+}
+
 fn shown_id(id: &str, whole: bool) -> &str {
     if whole { id } else { text::short_id(id) }
 }
