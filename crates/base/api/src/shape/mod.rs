@@ -10,11 +10,13 @@
 
 mod containers;
 mod images;
+mod life;
 mod requests;
 mod system;
 
 pub use containers::{container_inspect, container_summary, wait};
 pub use images::{image_inspect, image_summary};
+pub use life::{disk_usage, event};
 pub use requests::container_create;
 pub use system::{info, version};
 
