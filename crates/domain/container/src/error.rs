@@ -52,6 +52,9 @@ pub enum ContainerError {
     /// The metadata database failed.
     #[error("cannot record the container's state")]
     Store(#[from] berth_store::StoreError),
+    /// The container's control group refused or is not there.
+    #[error(transparent)]
+    Group(#[from] berth_sys::cgroup::CgroupError),
     /// A file or a kernel object of the container could not be handled.
     #[error("cannot {what} of container {id}")]
     Io {
@@ -87,6 +90,7 @@ impl ContainerError {
             Self::Image(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Group(error) => error.kind(),
             Self::Io { .. } => ErrorKind::Internal,
             Self::ShuttingDown => ErrorKind::Unavailable,
         }

@@ -39,10 +39,10 @@ impl Containers {
             }
             for (id, handle) in &index.by_id {
                 let record = handle.snapshot.borrow();
-                if matches!(record.state.phase, Phase::Running | Phase::Starting) {
+                if record.state.phase.is_live() || record.state.phase == Phase::Starting {
                     running.insert(*id);
                 }
-                if record.state.phase == Phase::Running {
+                if record.state.phase.is_live() {
                     let init = record.state.init.map_or(0, |p| p.pid);
                     if !std::path::Path::new(&format!("/proc/{init}")).exists() {
                         findings.push(finding(

@@ -16,6 +16,7 @@ mod boot;
 mod create;
 mod effects;
 mod error;
+mod events;
 mod filters;
 mod fsck;
 mod hostfiles;
@@ -25,12 +26,17 @@ mod list;
 mod logs;
 mod names;
 mod record;
+mod restart;
 mod seccomp;
 mod service;
 mod shared;
 mod signal;
 mod spec;
+mod stats;
 mod tables;
+mod top;
+mod update;
+mod verbs;
 
 pub use actor::Report;
 pub use boot::BootReport;
@@ -42,13 +48,17 @@ pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
 pub use record::{
-    Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record, Settings,
-    State,
+    Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record,
+    RestartPolicy, Restarts, Settings, State,
 };
 pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
 pub use shared::Deps;
 pub use signal::parse as parse_signal;
 pub use spec::{HostFacts, SHM_SIZE, default_paths};
+pub use stats::{Sample, Traffic};
+pub use top::Processes;
+pub use update::Change;
+pub use verbs::Pruned;
 
 /// The places in this crate where a test may end the process; see [`berth_store::failpoint`].
 pub const FAILPOINTS: &[&str] = &[
