@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, watch};
 use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
-use rest::{Api, ContainersApi, IMPORTS, ImagesApi, SystemApi};
+use rest::{Api, ContainersApi, IMPORTS, ImagesApi, LifeApi, SystemApi};
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
@@ -120,6 +120,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         cpus: host.cpus,
         swap_limit: host.swap_limit,
     };
+    let events = db.events().clone();
     let (containers, boot) = Containers::open(Deps {
         db,
         storage: storage.clone(),
@@ -144,6 +145,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             images: images.clone(),
             storage: storage.clone(),
             imports: Arc::new(Semaphore::new(IMPORTS)),
+        },
+        life: LifeApi {
+            containers: containers.clone(),
+            images: images.clone(),
+            storage: storage.clone(),
+            events,
         },
         system: SystemApi {
             containers,

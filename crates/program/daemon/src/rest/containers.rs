@@ -7,7 +7,7 @@ use berth_api::berth::{TIMINGS_HEADER, TimingPhase, Timings};
 use berth_api::container::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
 use berth_api::version::NEWEST;
 use berth_api::{Filters, decode, shape};
-use berth_container::{Containers, Filter, Log, Phase, Record, Report, WaitCondition};
+use berth_container::{Containers, Filter, Log, Record, Report, WaitCondition};
 use berth_image::Images;
 use berth_shim::{AttachWant, Role};
 use berth_types::ErrorKind;
@@ -224,7 +224,7 @@ impl ContainersApi {
         };
         let mut list = filter.apply(self.containers.all(&call.caller), ancestor);
         if !all {
-            list.retain(|r| r.state.phase == Phase::Running);
+            list.retain(|r| r.state.phase.is_active());
         }
         if limit > 0 {
             list.truncate(limit);

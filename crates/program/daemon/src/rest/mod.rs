@@ -3,13 +3,18 @@
 mod containers;
 pub mod convert;
 mod error;
+mod events;
 mod images;
+mod life;
 mod logs;
+mod moment;
 mod reply;
 mod router;
+mod stats;
 mod system;
 
 pub use containers::ContainersApi;
 pub use images::{IMPORTS, ImagesApi};
+pub use life::LifeApi;
 pub use router::Api;
 pub use system::SystemApi;

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
 use super::images::ImagesApi;
+use super::life::LifeApi;
 use super::reply;
 use super::system::SystemApi;
 use crate::http::{Body, Query};
@@ -69,6 +70,8 @@ pub struct Api {
     pub containers: ContainersApi,
     /// Images.
     pub images: ImagesApi,
+    /// The further verbs of containers, and events.
+    pub life: LifeApi,
     /// The engine itself.
     pub system: SystemApi,
 }
@@ -119,6 +122,16 @@ impl Api {
             ("POST", ["containers", id, "kill"]) => self.containers.kill(&call, id).await,
             ("POST", ["containers", id, "wait"]) => self.containers.wait(&call, id),
             ("POST", ["containers", id, "attach"]) => self.containers.attach(call, id).await,
+            ("POST", ["containers", "prune"]) => self.life.prune(&call).await,
+            ("POST", ["containers", id, "pause"]) => self.life.pause(&call, id).await,
+            ("POST", ["containers", id, "unpause"]) => self.life.unpause(&call, id).await,
+            ("POST", ["containers", id, "restart"]) => self.life.restart(&call, id).await,
+            ("POST", ["containers", id, "rename"]) => self.life.rename(&call, id).await,
+            ("POST", ["containers", id, "update"]) => self.life.update(call, id).await,
+            ("GET", ["containers", id, "stats"]) => self.life.stats(&call, id).await,
+            ("GET", ["containers", id, "top"]) => self.life.top(&call, id).await,
+            ("GET", ["events"]) => self.life.happenings(&call),
+            ("GET", ["system", "df"]) => self.life.disk_usage(&call).await,
             ("DELETE", ["containers", id]) => self.containers.remove(&call, id).await,
 
             ("GET", ["images", "json"]) => self.images.list(&call),
@@ -134,16 +147,9 @@ impl Api {
 /// Routes of Docker's API that are not built: method and path, `*` for one part and `**` for
 /// some.
 const NOT_BUILT: &[(&str, &str)] = &[
-    ("GET", "containers/*/top"),
     ("GET", "containers/*/changes"),
     ("GET", "containers/*/export"),
-    ("GET", "containers/*/stats"),
     ("POST", "containers/*/resize"),
-    ("POST", "containers/*/restart"),
-    ("POST", "containers/*/update"),
-    ("POST", "containers/*/rename"),
-    ("POST", "containers/*/pause"),
-    ("POST", "containers/*/unpause"),
     ("GET", "containers/*/attach/ws"),
     ("HEAD", "containers/*/archive"),
     ("GET", "containers/*/archive"),
@@ -152,7 +158,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "containers/*/checkpoints"),
     ("POST", "containers/*/checkpoints"),
     ("DELETE", "containers/*/checkpoints/*"),
-    ("POST", "containers/prune"),
     ("POST", "exec/*/start"),
     ("POST", "exec/*/resize"),
     ("GET", "exec/*/json"),
@@ -171,8 +176,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("DELETE", "images/**"),
     ("POST", "auth"),
     ("POST", "commit"),
-    ("GET", "events"),
-    ("GET", "system/df"),
     ("GET", "volumes"),
     ("POST", "volumes/create"),
     ("POST", "volumes/prune"),

@@ -6,11 +6,12 @@ use berth_api::container::{ContainerConfig, ContainerCreateRequest, HostConfig, 
 use berth_api::network::NetworkingConfig;
 use berth_api::version::ApiVersion;
 use berth_container::{
-    CreateRequest, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Settings,
+    CreateRequest, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, RestartPolicy,
+    Settings,
 };
 use berth_types::{ULIMITS, parse_size};
 
-use super::mounts;
+use super::{mounts, update};
 use crate::config::{Config, DefaultNetwork};
 use crate::rest::error::ApiError;
 
@@ -84,7 +85,6 @@ fn refuse_config(own: &ContainerConfig) -> Result<(), ApiError> {
 }
 
 fn refuse_host(host: &HostConfig) -> Result<(), ApiError> {
-    let name = host.restart_policy.name.as_str();
     let ports = host
         .port_bindings
         .values()
@@ -92,7 +92,6 @@ fn refuse_host(host: &HostConfig) -> Result<(), ApiError> {
         .any(|list| !list.is_empty());
     refuse(&[
         (ports || host.publish_all_ports, "publishing ports (-p)"),
-        (!matches!(name, "" | "no"), "a restart policy"),
         (
             !host.volume_driver.is_empty() && host.volume_driver != "local",
             "a volume driver",
@@ -217,6 +216,12 @@ fn host_settings(
     } else {
         network(&host.network_mode, config)?
     };
+    let restart = update::policy(&host.restart_policy)?;
+    if host.auto_remove && restart != RestartPolicy::No {
+        return Err(ApiError::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
     let (binds, tmpfs) = mounts::read(&host)?;
     let defaults = &config.defaults;
     let host_mode = |mode: &str| mode == "host";
@@ -253,6 +258,7 @@ fn host_settings(
         binds,
         tmpfs,
         auto_remove: host.auto_remove,
+        restart,
         privileged: host.privileged,
         cap_add: host.cap_add,
         cap_drop: host.cap_drop,

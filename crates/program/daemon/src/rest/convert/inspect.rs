@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_api::container::{
-    ContainerConfig, ContainerInspect, ContainerState, Empty, HostConfig, LogConfig, RestartPolicy,
-    Ulimit,
+    ContainerConfig, ContainerInspect, ContainerState, Empty, HostConfig, LogConfig, Ulimit,
 };
 use berth_api::image::DriverData;
 use berth_api::network::{EndpointSettings, NetworkSettings};
@@ -12,7 +11,7 @@ use berth_container::{
     Containers, HostSettings, Log, Phase, Record, SHM_SIZE, State, default_paths,
 };
 
-use super::mounts;
+use super::{mounts, restart_policy};
 
 /// A container as inspect shows it.
 pub fn inspect(record: &Record, containers: &Containers, size: bool) -> ContainerInspect {
@@ -35,6 +34,7 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
             .map(|p| p.to_string_lossy().into_owned())
             .unwrap_or_default(),
         name: format!("/{}", record.name),
+        restart_count: i64::from(record.state.restart.count),
         driver: "overlay2".to_owned(),
         platform: "linux".to_owned(),
         host_config: host_config(&record.host, record),
@@ -51,10 +51,13 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
 fn state(state: &State) -> ContainerState {
     ContainerState {
         status: state.phase.word().to_owned(),
-        running: state.phase == Phase::Running,
+        // A container that waits for its next start counts as running, as Docker has it.
+        running: state.phase.is_live() || state.phase == Phase::Restarting,
+        paused: state.phase == Phase::Paused,
+        restarting: state.phase == Phase::Restarting,
         oom_killed: state.oom_killed,
         pid: state.init.map_or(0, |init| i64::from(init.pid)),
-        exit_code: if state.phase == Phase::Running {
+        exit_code: if state.phase.is_live() {
             0
         } else {
             i64::from(state.exit_code)
@@ -133,10 +136,7 @@ fn host_config(host: &HostSettings, record: &Record) -> HostConfig {
         mounts,
         log_config: log_config(&host.log),
         network_mode: host.network.name().to_owned(),
-        restart_policy: RestartPolicy {
-            name: "no".to_owned(),
-            maximum_retry_count: 0,
-        },
+        restart_policy: restart_policy(host.restart),
         auto_remove: host.auto_remove,
         console_size: host.console_size.map(u32::from),
         annotations: host.annotations.clone(),
