@@ -6,8 +6,10 @@ mod inspect;
 mod mounts;
 mod network;
 mod summary;
+mod update;
 
 pub use create::{check_platform, create_request};
 pub use image::{image_filter, image_inspect, image_summary};
 pub use inspect::inspect;
 pub use summary::summary;
+pub use update::{change, restart_policy};
