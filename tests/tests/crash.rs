@@ -145,6 +145,7 @@ failpoints! {
     killed_before_a_create_is_answered => "create.prepared",
     killed_before_a_start => "start.begin",
     killed_after_the_intent_to_start => "start.intent",
+    killed_when_the_network_is_there => "start.attached",
     killed_when_the_container_runs_unrecorded => "start.launched",
     killed_before_a_commit => "commit.before",
     killed_after_a_commit => "commit.after",

@@ -163,9 +163,9 @@ fn what_is_not_there_and_what_is_not_built_differ() {
         ("POST", "/info", 404),
         ("GET", "/events", 501),
         ("POST", "/build", 501),
-        ("POST", "/containers/x/exec", 501),
+        ("GET", "/containers/x/checkpoints", 501),
         ("GET", "/volumes", 501),
-        ("GET", "/networks", 501),
+        ("POST", "/networks/create", 501),
         ("GET", "/swarm", 503),
     ] {
         let answer = engine.request(method, path, None);

@@ -27,10 +27,11 @@ const INSIDE: [(&str, &str); 11] = [
 
 /// Crates that reach less far than their folder would let them, as folders or single crates:
 /// clients of the API know nothing of the engine, and the engine knows nothing of the lab.
-const NARROWED: [(&str, &[&str]); 4] = [
+const NARROWED: [(&str, &[&str]); 5] = [
     ("console", &["base", "sys"]),
     ("lab", &["base", "console"]),
-    ("cli", &["base", "console"]),
+    ("bootstrap", &["base", "mechanism"]),
+    ("cli", &["base", "console", "bootstrap"]),
     ("daemon", &["base", "mechanism", "domain"]),
 ];
 

@@ -81,6 +81,11 @@ hex_id! {
 }
 
 hex_id! {
+    /// The identity of a further process in a container: 64 hexadecimal digits.
+    ExecId, 32, "exec id"
+}
+
+hex_id! {
     /// The directory name of one snapshot or layer below `overlay2/`: 64 hexadecimal digits.
     LayerId, 32, "layer id"
 }

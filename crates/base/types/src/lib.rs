@@ -17,7 +17,7 @@ pub mod oci;
 
 pub use digest::{Digest, DigestError};
 pub use error::{ErrorKind, chain};
-pub use id::{ContainerId, IdError, InstallId, LayerId};
+pub use id::{ContainerId, ExecId, IdError, InstallId, LayerId};
 pub use limit::ULIMITS;
 pub use owner::{Caller, Scope};
 pub use reference::{ImageReference, ReferenceError};

@@ -28,6 +28,7 @@ pub const NULL_ALLOWED: &[(&str, &[&str])] = &[
         "EndpointSettings",
         &["IPAMConfig", "Links", "Aliases", "DNSNames"],
     ),
+    ("ExecInspectResponse", &["ExitCode"]),
     ("Health", &["Log"]),
     (
         "HostConfig",

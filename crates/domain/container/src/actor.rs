@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
+use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
 
@@ -48,6 +49,8 @@ pub(crate) enum Request {
         AttachWant,
         oneshot::Sender<Result<UnixStream, ContainerError>>,
     ),
+    /// Somebody who asks the monitor itself, if there is one.
+    Task(oneshot::Sender<Option<Arc<dyn Task>>>),
 }
 
 /// How others reach one container.
@@ -71,6 +74,13 @@ impl Handle {
         let (answer, result) = oneshot::channel();
         self.send(Request::Attach(want, answer)).await?;
         result.await.map_err(|_| self.gone())?
+    }
+
+    /// The monitor; none while the container does not run.
+    pub async fn task(&self) -> Result<Option<Arc<dyn Task>>, ContainerError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Request::Task(answer)).await?;
+        result.await.map_err(|_| self.gone())
     }
 
     async fn send(&self, request: Request) -> Result<(), ContainerError> {
@@ -105,6 +115,8 @@ struct Actor {
     publish: watch::Sender<Arc<Record>>,
     requests: mpsc::Receiver<Request>,
     failure: Option<ContainerError>,
+    /// Whether others were told that the container is on its network.
+    connected: bool,
     phases: Vec<TimedPhase>,
 }
 
@@ -118,6 +130,7 @@ pub(crate) fn spawn(
 ) -> Handle {
     let (sender, requests) = mpsc::channel(MAILBOX);
     let (publish, snapshot) = watch::channel(Arc::new(record.clone()));
+    let connected = record.state.phase == Phase::Running;
     let life = Lifecycle::new(record.state.clone(), record.host.auto_remove);
     let actor = Actor {
         shared,
@@ -129,6 +142,7 @@ pub(crate) fn spawn(
         publish,
         requests,
         failure: None,
+        connected,
         phases: Vec::new(),
     };
     tokio::spawn(actor.run(adopted, first));
@@ -171,6 +185,7 @@ impl Actor {
                 let _ = answer.send(self.request(input).await);
             }
             Request::Attach(want, answer) => self.attach(want, answer),
+            Request::Task(answer) => drop(answer.send(self.task.clone())),
         }
     }
 
@@ -265,7 +280,9 @@ impl Actor {
             .unzip();
         let launch = move || effects::launch(&shared, &record, wants, ends);
         match tokio::task::spawn_blocking(launch).await {
-            Ok(Ok((task, mut phases))) => {
+            Ok(Ok((task, mut phases, endpoint))) => {
+                self.connected = true;
+                self.life.place(endpoint);
                 phases.extend(task.started().phases.iter().cloned());
                 self.phases = phases;
                 let launched = launched(task.as_ref());
@@ -339,6 +356,11 @@ impl Actor {
         let clear = move || effects::clear_runtime(&shared, id);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(clear).await {
             tracing::warn!(%id, %error, "runtime directory not cleared");
+        }
+        self.life.place(None);
+        self.record.state.endpoint = None;
+        if std::mem::take(&mut self.connected) {
+            network::announce(&self.shared, &self.record, "disconnect");
         }
     }
 

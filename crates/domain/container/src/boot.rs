@@ -5,9 +5,9 @@
 //! touches only names that are container ids below this install's own directories, and leaves
 //! alone what belongs to a row that could not be read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use berth_shim::{AdoptError, Task};
 use berth_store::Row;
@@ -19,6 +19,7 @@ use crate::actor;
 use crate::effects;
 use crate::error::ContainerError;
 use crate::lifecycle::{End, Input, Launched};
+use crate::network;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::{Deps, Shared};
@@ -98,8 +99,15 @@ fn load(shared: &Shared, report: &mut BootReport) -> Result<Vec<Record>, Contain
 async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootReport) {
     let looker = Arc::clone(shared);
     let (id, phase) = (record.id, record.state.phase);
-    let found = tokio::task::spawn_blocking(move || look(&looker, id, phase)).await;
-    let (adopted, first) = match found.unwrap_or(Found::Settled) {
+    let found = tokio::task::spawn_blocking(move || {
+        let found = look(&looker, id, phase);
+        let runs = matches!(found, Found::Alive(_) | Found::OutOfReach);
+        let endpoint = runs.then(|| network::adopt(&looker, id)).flatten();
+        (found, endpoint)
+    });
+    let (found, endpoint) = found.await.unwrap_or((Found::Settled, None));
+    record.state.endpoint = endpoint;
+    let (adopted, first) = match found {
         Found::Alive(task) => {
             report.adopted += 1;
             (Some(task), None)
@@ -129,7 +137,7 @@ async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootRepo
         }
         Found::Settled => (None, None),
     };
-    let name = (record.owner.clone(), record.name.clone());
+    let name = record.name.clone();
     let handle = actor::spawn(Arc::clone(shared), record, adopted, first);
     let mut index = shared.write_index();
     index.by_name.insert(name, id);
@@ -202,17 +210,7 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             Err(error) => tracing::warn!(%id, %error, "orphaned runtime directory not removed"),
         }
     }
-    let running: HashSet<ContainerId> = {
-        let index = shared.read_index();
-        let live = |id: &&ContainerId| {
-            index
-                .by_id
-                .get(id)
-                .is_some_and(|h| h.snapshot.borrow().state.phase == Phase::Running)
-                || shared.runtime_dir(**id).exists()
-        };
-        known.iter().filter(live).copied().collect()
-    };
+    let running = running(shared, known);
     for name in cgroup::children(&shared.facts.cgroup_parent) {
         let Ok(id) = name.parse::<ContainerId>() else {
             continue;
@@ -222,7 +220,32 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             swept += 1;
         }
     }
+    sweep_network(shared, known, damaged);
     swept
+}
+
+/// The containers that run, or are about to.
+fn running(shared: &Shared, known: &HashSet<ContainerId>) -> HashSet<ContainerId> {
+    let index = shared.read_index();
+    let live = |id: &&ContainerId| {
+        index
+            .by_id
+            .get(id)
+            .is_some_and(|h| h.snapshot.borrow().state.phase == Phase::Running)
+            || shared.runtime_dir(**id).exists()
+    };
+    known.iter().filter(live).copied().collect()
+}
+
+/// Gives back the places on the network that no run has any more. A container whose row cannot be
+/// read may run: it keeps what its runtime directory tells of.
+fn sweep_network(shared: &Shared, known: &HashSet<ContainerId>, damaged: HashSet<ContainerId>) {
+    for id in &damaged {
+        network::adopt(shared, *id);
+    }
+    let _gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
+    let live: BTreeSet<ContainerId> = running(shared, known).into_iter().chain(damaged).collect();
+    shared.networks.sweep(&live);
 }
 
 /// The entries of a directory that are container ids.

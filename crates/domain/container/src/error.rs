@@ -9,6 +9,12 @@ pub enum ContainerError {
     /// No container of this name or id is visible to the caller.
     #[error("No such container: {0}")]
     NotFound(String),
+    /// No further process of this id is known.
+    #[error("No such exec instance: {0}")]
+    NoExec(String),
+    /// A further process could not be started. Clients look for these words.
+    #[error("OCI runtime exec failed: exec failed: unable to start container process")]
+    Exec(#[source] berth_shim::LaunchError),
     /// An id prefix fits several containers.
     #[error("container id prefix {0:?} fits more than one container: give more digits")]
     Ambiguous(String),
@@ -52,6 +58,14 @@ pub enum ContainerError {
     /// The metadata database failed.
     #[error("cannot record the container's state")]
     Store(#[from] berth_store::StoreError),
+    /// The network did not take the container.
+    #[error("failed to set up container networking: {reason}")]
+    Network {
+        /// Why, in the network's words.
+        reason: String,
+        /// What sort of failure that is.
+        kind: ErrorKind,
+    },
     /// A file or a kernel object of the container could not be handled.
     #[error("cannot {what} of container {id}")]
     Io {
@@ -72,7 +86,8 @@ impl ContainerError {
     /// The kind, for a status code.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::NotFound(_) | Self::NoExec(_) => ErrorKind::NotFound,
+            Self::Exec(error) => error.kind(),
             Self::Ambiguous(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::NameTaken { .. } | Self::Conflict(_) | Self::Removing(_) => ErrorKind::Conflict,
@@ -87,6 +102,7 @@ impl ContainerError {
             Self::Image(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Network { kind, .. } => *kind,
             Self::Io { .. } => ErrorKind::Internal,
             Self::ShuttingDown => ErrorKind::Unavailable,
         }

@@ -16,6 +16,9 @@ mod boot;
 mod create;
 mod effects;
 mod error;
+mod events;
+mod exec;
+mod execution;
 mod filters;
 mod fsck;
 mod hostfiles;
@@ -24,6 +27,8 @@ mod limits;
 mod list;
 mod logs;
 mod names;
+mod network;
+mod process;
 mod record;
 mod seccomp;
 mod service;
@@ -31,16 +36,20 @@ mod shared;
 mod signal;
 mod spec;
 mod tables;
+mod terminals;
 
 pub use actor::Report;
 pub use boot::BootReport;
 pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;
+pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
 pub use fsck::Finding;
+pub use hostfiles::HOST_GATEWAY;
 pub use lifecycle::EXIT_UNKNOWN;
 pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
+pub use network::{exposed, parse_exposed};
 pub use record::{
     Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record, Settings,
     State,
@@ -49,6 +58,7 @@ pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
 pub use shared::Deps;
 pub use signal::parse as parse_signal;
 pub use spec::{HostFacts, SHM_SIZE, default_paths};
+pub use terminals::Terminal;
 
 /// The places in this crate where a test may end the process; see [`berth_store::failpoint`].
 pub const FAILPOINTS: &[&str] = &[
@@ -57,6 +67,7 @@ pub const FAILPOINTS: &[&str] = &[
     "create.prepared",
     "start.begin",
     "start.intent",
+    "start.attached",
     "start.launched",
     "commit.before",
     "commit.after",

@@ -15,6 +15,7 @@
 //! The actor takes an input, steps, carries the effects out and feeds their completions back.
 //! Requests that find nothing to do answer [`Done::Unchanged`], which is not an error.
 
+use berth_network::Endpoint;
 use berth_types::Timestamp;
 use berth_types::launch::{ExitRecord, ProcessIdentity, StartFailure, StartFailureKind};
 
@@ -145,6 +146,11 @@ impl Lifecycle {
     /// The state, for the record.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Notes the container's place on the network; none once it has left it.
+    pub fn place(&mut self, endpoint: Option<Endpoint>) {
+        self.state.endpoint = endpoint;
     }
 
     /// When the next [`Input::Tick`] is wanted.

@@ -1,7 +1,9 @@
 //! A container as it is persisted: one row, written whole.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use berth_network::{Endpoint, PortRequest};
 use berth_types::launch::ProcessIdentity;
 use berth_types::{ContainerId, Digest, LayerId, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,8 @@ pub struct Settings {
     pub open_stdin: bool,
     /// Close it behind the first client that was attached to it.
     pub stdin_once: bool,
+    /// Standard input and output are a terminal.
+    pub tty: bool,
     /// Signal that asks the program to end; empty for `SIGTERM`.
     pub stop_signal: String,
     /// Seconds between that signal and SIGKILL; absent for the default of 10; -1 for ever.
@@ -84,6 +88,12 @@ pub struct Settings {
 pub struct HostSettings {
     /// The network.
     pub network: Network,
+    /// Ports to publish.
+    pub ports: Vec<PortRequest>,
+    /// Publish every exposed port, on this address of the host.
+    pub publish_all: Option<Ipv4Addr>,
+    /// The hardware address that was asked for.
+    pub mac: Option<[u8; 6]>,
     /// Directories and files of the host inside the container.
     pub binds: Vec<Bind>,
     /// Memory file systems: mount point and options.
@@ -149,15 +159,36 @@ pub enum Network {
     None,
     /// The host's network.
     Host,
+    /// The engine's default network: a bridge.
+    Bridge,
+    /// The network namespace of another container.
+    Container(ContainerId),
 }
 
 impl Network {
     /// The network's name on the API.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::None => "none",
-            Self::Host => "host",
+            Self::None => "none".to_owned(),
+            Self::Host => "host".to_owned(),
+            Self::Bridge => "bridge".to_owned(),
+            Self::Container(id) => format!("container:{id}"),
         }
+    }
+
+    /// What makes the network, in the API's word; empty for another container's.
+    pub fn driver(self) -> &'static str {
+        match self {
+            Self::None => "null",
+            Self::Host => "host",
+            Self::Bridge => "bridge",
+            Self::Container(_) => "",
+        }
+    }
+
+    /// Whether the container's network namespace is made for it.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::None | Self::Bridge)
     }
 }
 
@@ -256,6 +287,9 @@ pub struct State {
     pub init: Option<ProcessIdentity>,
     /// Its monitor, while it runs.
     pub monitor: Option<ProcessIdentity>,
+    /// Its place on the network, while it runs. Kept in its runtime directory, not in the row.
+    #[serde(skip)]
+    pub endpoint: Option<Endpoint>,
 }
 
 impl State {
@@ -270,6 +304,7 @@ impl State {
             oom_killed: false,
             init: None,
             monitor: None,
+            endpoint: None,
         }
     }
 }

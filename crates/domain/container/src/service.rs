@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use crate::actor::{self, Handle, Report};
 use crate::create::{self, CreateRequest, ImageFacts};
 use crate::error::ContainerError;
+use crate::events;
 use crate::lifecycle::Input;
 use crate::logs::{LogOptions, LogReader};
-use crate::record::{Log, Phase, Record};
+use crate::record::{Log, Network, Phase, Record};
 use crate::shared::Shared;
 use crate::spec::HostFacts;
 use crate::{names, signal, tables};
@@ -72,10 +73,9 @@ impl Containers {
         self.shared.images.resolve(caller, image)?;
         let Some(name) = name else { return Ok(()) };
         create::check_name(name)?;
-        let key = (caller.scope.clone(), name.to_owned());
-        match self.shared.read_index().by_name.get(&key) {
+        match self.shared.read_index().by_name.get(name) {
             Some(id) => Err(ContainerError::NameTaken {
-                name: key.1,
+                name: name.to_owned(),
                 id: id.to_string(),
             }),
             None => Ok(()),
@@ -95,6 +95,10 @@ impl Containers {
         self.shared
             .filters
             .check(&request.host, self.shared.facts.capabilities)?;
+        let owner = match &request.owner {
+            Some(owner) if caller.scope.is_root() => owner.clone(),
+            _ => caller.scope.clone(),
+        };
         let id = ContainerId::from_bytes(random()?);
         if let Some(name) = &request.name {
             create::check_name(name)?;
@@ -111,7 +115,7 @@ impl Containers {
                 layers: &image.layers,
                 defaults: &image.config.config,
             };
-            let scope = caller.scope.clone();
+            let scope = owner.clone();
             let now = Timestamp::now();
             let asked = request.clone();
             let (record, warnings) =
@@ -131,24 +135,24 @@ impl Containers {
     /// Writes the row with all it claims, then makes the directories. A row whose directories an
     /// interrupted create did not make is complete all the same: a start makes them.
     async fn insert(&self, record: Record, image: Arc<Image>) -> Result<(), ContainerError> {
-        let key = (record.owner.clone(), record.name.clone());
+        let name = record.name.clone();
         let taken = |id: ContainerId| ContainerError::NameTaken {
-            name: key.1.clone(),
+            name: name.clone(),
             id: id.to_string(),
         };
-        if let Some(id) = self.shared.read_index().by_name.get(&key) {
+        if let Some(id) = self.shared.read_index().by_name.get(&name) {
             return Err(taken(*id));
         }
         failpoint::hit("create.begin");
         let (id, row) = (record.id, record.clone());
-        let name = tables::name_key(&record.owner, &record.name);
+        let key = name.clone();
         let insert = move |txn: &mut WriteTxn<'_>| -> Result<Option<ContainerId>, ContainerError> {
-            if let Some(holder) = txn.get(&tables::NAMES, &name)? {
+            if let Some(holder) = txn.get(&tables::NAMES, &key)? {
                 return Ok(Some(holder));
             }
             Images::pin(txn, &image, &id.to_string())?;
             Storage::reserve(txn, id, row.layers.last().copied())?;
-            txn.put(&tables::NAMES, &name, &id)?;
+            txn.put(&tables::NAMES, &key, &id)?;
             txn.put(&tables::CONTAINERS, &id, &row)?;
             Ok(None)
         };
@@ -172,7 +176,7 @@ impl Containers {
         failpoint::hit("create.prepared");
         let handle = actor::spawn(Arc::clone(&self.shared), record, None, None);
         let mut index = self.shared.write_index();
-        index.by_name.insert(key, id);
+        index.by_name.insert(name, id);
         index.by_id.insert(id, handle);
         Ok(())
     }
@@ -332,7 +336,21 @@ impl Containers {
         key: &str,
         want: AttachWant,
     ) -> Result<UnixStream, ContainerError> {
-        self.find(caller, key)?.attach(want).await
+        let handle = self.find(caller, key)?;
+        let record = Arc::clone(&handle.snapshot.borrow());
+        let advice = match record.state.phase.word() {
+            "paused" => "is paused, unpause the container before attach",
+            "restarting" => "is restarting, wait until the container is running",
+            _ => "",
+        };
+        if !advice.is_empty() {
+            return Err(ContainerError::Conflict(format!(
+                "container {key} {advice}"
+            )));
+        }
+        let streams = handle.attach(want).await?;
+        events::publish(&self.shared, &record, "attach", &[]);
+        Ok(streams)
     }
 
     /// The container's log.
@@ -437,13 +455,18 @@ impl Containers {
             .snapshot(record.id, &record.layers)
     }
 
+    /// The id of the network that a container is on; none in another container's namespace.
+    pub fn network_id(&self, network: Network) -> Option<String> {
+        crate::network::network_id(&self.shared, network)
+    }
+
     /// What the host adds to containers.
     pub fn facts(&self) -> &HostFacts {
         &self.shared.facts
     }
 
     /// By full id, then by exact name (a leading slash is allowed), then by unique prefix.
-    fn find(&self, caller: &Caller, key: &str) -> Result<Handle, ContainerError> {
+    pub(crate) fn find(&self, caller: &Caller, key: &str) -> Result<Handle, ContainerError> {
         let missing = || ContainerError::NotFound(key.to_owned());
         let index = self.shared.read_index();
         let visible = |handle: &&Handle| caller.scope.sees(&handle.snapshot.borrow().owner);
@@ -455,8 +478,8 @@ impl Containers {
             return Some(handle).filter(visible).cloned().ok_or_else(missing);
         }
         let name = key.strip_prefix('/').unwrap_or(key);
-        let named = index.by_name.get(&(caller.scope.clone(), name.to_owned()));
-        if let Some(handle) = named.and_then(|id| index.by_id.get(id)) {
+        let named = index.by_name.get(name).and_then(|id| index.by_id.get(id));
+        if let Some(handle) = named.filter(visible) {
             return Ok(handle.clone());
         }
         let prefix = |c: char| matches!(c, '0'..='9' | 'a'..='f');
@@ -488,7 +511,7 @@ fn after(duration: Duration) -> Timestamp {
     Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_add(nanos))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], ContainerError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], ContainerError> {
     let mut bytes = [0; N];
     let mut filled = 0;
     while filled < N {

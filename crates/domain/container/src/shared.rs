@@ -3,18 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
+use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
-use berth_types::{ContainerId, Scope, chain};
+use berth_types::{ContainerId, chain};
 use tokio::sync::{Semaphore, watch};
 
 use crate::actor::Handle;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
+use crate::exec::Execs;
 use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
@@ -31,6 +33,8 @@ pub struct Deps {
     pub storage: Storage,
     /// Images.
     pub images: Images,
+    /// Networks.
+    pub networks: Networks,
     /// Who starts monitors.
     pub launcher: Arc<dyn Launcher>,
     /// `EXEC_ROOT`.
@@ -46,11 +50,17 @@ pub(crate) struct Shared {
     pub db: Db,
     pub storage: Storage,
     pub images: Images,
+    pub networks: Networks,
+    /// Id of the default network, once it was asked for.
+    pub bridge_id: OnceLock<Option<String>>,
+    /// Shut while the boot sweeps the network: what comes on it then would be taken off again.
+    pub gate: RwLock<()>,
     pub launcher: Arc<dyn Launcher>,
     pub exec_root: PathBuf,
     pub facts: HostFacts,
     pub capacity: HostCapacity,
     pub filters: Filters,
+    pub execs: Execs,
     pub index: RwLock<Index>,
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
@@ -61,7 +71,7 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct Index {
     pub by_id: HashMap<ContainerId, Handle>,
-    pub by_name: BTreeMap<(Scope, String), ContainerId>,
+    pub by_name: BTreeMap<String, ContainerId>,
     /// Rows that could not be read, and why; their files are left alone.
     pub damaged: Vec<(Option<ContainerId>, String)>,
 }
@@ -72,11 +82,15 @@ impl Shared {
             db: deps.db,
             storage: deps.storage,
             images: deps.images,
+            networks: deps.networks,
+            bridge_id: OnceLock::new(),
+            gate: RwLock::default(),
             launcher: deps.launcher,
             exec_root: deps.exec_root,
             facts: deps.facts,
             capacity: deps.capacity,
             filters: Filters::default(),
+            execs: Execs::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
@@ -117,7 +131,7 @@ impl Shared {
     pub(crate) async fn remove(self: &Arc<Self>, record: &Record) -> Result<(), ContainerError> {
         failpoint::hit("remove.before-commit");
         let (id, image, image_owner) = (record.id, record.image, record.image_owner.clone());
-        let name = tables::name_key(&record.owner, &record.name);
+        let name = record.name.clone();
         let condemn = move |txn: &mut WriteTxn<'_>| -> Result<(), ContainerError> {
             txn.remove(&tables::CONTAINERS, &id)?;
             if txn.get(&tables::NAMES, &name)? == Some(id) {
@@ -134,10 +148,9 @@ impl Shared {
         {
             let mut index = self.write_index();
             index.by_id.remove(&id);
-            index
-                .by_name
-                .remove(&(record.owner.clone(), record.name.clone()));
+            index.by_name.remove(&record.name);
         }
+        self.execs.forget(id);
         self.collect_later(id);
         Ok(())
     }

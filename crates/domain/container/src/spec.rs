@@ -9,17 +9,13 @@ use berth_types::oci::{self, Mount, Namespace, NamespaceKind};
 
 use crate::error::ContainerError;
 use crate::limits;
+use crate::process;
 use crate::record::{HostSettings, Log, Network, Record};
 
 /// Version of the runtime specification that the bundle follows.
 const OCI_VERSION: &str = "1.2.0";
 /// Docker's default size of `/dev/shm` in bytes.
 pub const SHM_SIZE: u64 = 64 << 20;
-/// Search path of a container whose image has none.
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Soft and hard limit of open files (Docker 29's default: an unlimited soft limit makes old
-/// programs loop over a thousand million descriptors).
-const NOFILE: (u64, u64) = (1024, 524_288);
 
 /// Paths that tell about the host, and read as empty.
 const MASKED: [&str; 12] = [
@@ -94,7 +90,7 @@ pub fn launch(
     let host = &record.host;
     let spec = oci::Spec {
         oci_version: OCI_VERSION.to_owned(),
-        process: process(record, facts)?,
+        process: process::main(record, facts)?,
         root: oci::Root {
             path: String::new(),
             readonly: host.readonly_rootfs,
@@ -159,73 +155,6 @@ pub fn cgroup_path(id: ContainerId, facts: &HostFacts) -> String {
     format!("{}/{}", facts.cgroup_parent.trim_end_matches('/'), id)
 }
 
-fn process(record: &Record, facts: &HostFacts) -> Result<oci::Process, ContainerError> {
-    let settings = &record.settings;
-    let host = &record.host;
-    let mut env = settings.env.clone();
-    let has = |env: &[String], name: &str| env.iter().any(|e| e.starts_with(name));
-    if !has(&env, "HOSTNAME=") {
-        env.insert(0, format!("HOSTNAME={}", hostname(record, facts)));
-    }
-    if !has(&env, "PATH=") {
-        env.insert(0, DEFAULT_PATH.to_owned());
-    }
-    let caps: Vec<String> = capabilities(host, facts.capabilities)?
-        .iter()
-        .map(|c| c.name().to_owned())
-        .collect();
-    Ok(oci::Process {
-        args: record.command(),
-        env,
-        cwd: if settings.working_dir.is_empty() {
-            "/".into()
-        } else {
-            settings.working_dir.clone()
-        },
-        capabilities: Some(oci::Capabilities {
-            bounding: caps.clone(),
-            effective: caps.clone(),
-            permitted: caps,
-            ..oci::Capabilities::default()
-        }),
-        rlimits: rlimits(host, facts.open_files),
-        no_new_privileges: no_new_privileges(host),
-        oom_score_adj: Some(host.oom_score_adj),
-        ..oci::Process::default()
-    })
-}
-
-fn rlimits(host: &HostSettings, open_files: u64) -> Vec<oci::Rlimit> {
-    let value = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
-    let mut limits: Vec<oci::Rlimit> = host
-        .ulimits
-        .iter()
-        .map(|(name, soft, hard)| oci::Rlimit {
-            kind: format!("RLIMIT_{}", name.to_ascii_uppercase()),
-            soft: value(*soft),
-            hard: value(*hard),
-        })
-        .collect();
-    if !limits.iter().any(|l| l.kind == "RLIMIT_NOFILE") {
-        let (soft, hard) = (NOFILE.0.min(open_files), NOFILE.1.min(open_files));
-        limits.push(oci::Rlimit {
-            kind: "RLIMIT_NOFILE".into(),
-            soft,
-            hard,
-        });
-    }
-    limits
-}
-
-fn no_new_privileges(host: &HostSettings) -> bool {
-    host.security_opt.iter().any(|o| {
-        matches!(
-            o.as_str(),
-            "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true"
-        )
-    })
-}
-
 /// The capabilities of a container: Docker's default fourteen, or all, with what the request
 /// adds and drops. `ALL` in either list stands for all that are `available`.
 ///
@@ -274,7 +203,7 @@ fn linux(record: &Record, facts: &HostFacts) -> oci::Linux {
         None => default,
     };
     let mut sysctl = host.sysctls.clone();
-    if host.network == Network::None {
+    if host.network.is_own() {
         for (key, value) in [
             ("net.ipv4.ip_unprivileged_port_start", "0"),
             ("net.ipv4.ping_group_range", "0 2147483647"),

@@ -69,7 +69,10 @@ fn the_default_is_isolated_in_every_respect() {
         format!("/berth/01020304/{}", "cd".repeat(32))
     );
     assert!(find_options(&spec.mounts, "/sys").contains(&"ro".to_owned()));
-    assert_eq!(spec.process.env, [DEFAULT_PATH, "HOSTNAME=cdcd"]);
+    assert_eq!(
+        spec.process.env,
+        [crate::process::DEFAULT_PATH, "HOSTNAME=cdcd"]
+    );
     assert_eq!(spec.process.cwd, "/");
 }
 

@@ -54,6 +54,9 @@ pub enum ImageError {
     /// No randomness for a name.
     #[error("cannot draw a random name for the import")]
     Random(#[source] std::io::Error),
+    /// No pipe for the archive that the engine carries.
+    #[error("cannot make the archive of the engine's own image")]
+    BuiltIn(#[source] std::io::Error),
     /// An image that was to be pinned is gone.
     #[error("No such image: {0}")]
     Gone(Digest),
@@ -73,7 +76,7 @@ impl ImageError {
             | Self::Interrupted
             | Self::Platform { .. } => ErrorKind::Invalid,
             Self::UnsupportedChange { .. } => ErrorKind::Unsupported,
-            Self::Encode(_) | Self::Random(_) => ErrorKind::Internal,
+            Self::Encode(_) | Self::Random(_) | Self::BuiltIn(_) => ErrorKind::Internal,
         }
     }
 }

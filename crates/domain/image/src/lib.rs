@@ -12,6 +12,7 @@ mod changes;
 mod config;
 mod error;
 mod fsck;
+mod hello;
 mod import;
 mod index;
 mod list;
@@ -21,6 +22,7 @@ mod values;
 mod words;
 
 pub use error::ImageError;
+pub use hello::BuiltIn;
 pub use import::ImportOptions;
 pub use list::{Filter, Listed};
 pub use record::Image;

@@ -10,6 +10,7 @@ use berth_types::{Caller, Digest, ImageReference, Scope};
 
 use crate::error::ImageError;
 use crate::fsck;
+use crate::hello::{self, BuiltIn};
 use crate::import::{self, ImportOptions};
 use crate::index::Index;
 use crate::list::{self, Filter, Listed};
@@ -78,6 +79,23 @@ impl Images {
         options: ImportOptions,
     ) -> Result<Arc<Image>, ImageError> {
         import::import(&self.inner, caller, archive, is_whole, options)
+    }
+
+    /// Whether the engine carries an image of this name itself.
+    pub fn carries(&self, reference: &ImageReference) -> bool {
+        hello::is_built_in(reference)
+    }
+
+    /// The image of this name that the engine carries, under that name; see [`Images::carries`].
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`] for any other name, or what an import may fail with.
+    pub fn provide(
+        &self,
+        caller: &Caller,
+        reference: ImageReference,
+    ) -> Result<BuiltIn, ImageError> {
+        hello::provide(&self.inner, caller, reference)
     }
 
     /// The image that `name` means: an id, a reference, or the beginning of an id.

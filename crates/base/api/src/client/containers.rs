@@ -9,7 +9,7 @@ use super::error::ClientError;
 use super::streams::{BodyReader, Input, Output};
 use super::transport::{Answer, Call};
 use super::url::{Query, segment};
-use crate::berth::{TIMINGS_HEADER, Timings};
+use crate::berth::{OWNER_QUERY, TIMINGS_HEADER, Timings};
 use crate::container::{
     ContainerCreateRequest, ContainerCreateResponse, ContainerInspect, ContainerSummary,
     WaitCondition, WaitResponse,
@@ -156,6 +156,24 @@ impl<'a> Containers<'a> {
     ) -> Result<ContainerCreateResponse, ClientError> {
         let mut query = Query::default();
         query.put_some("name", name);
+        let path = query.after("/containers/create");
+        self.client
+            .call(Method::POST, &path)
+            .body_json(request)
+            .json()
+            .await
+    }
+
+    /// As [`Containers::create`], for another owner (see [`OWNER_QUERY`]).
+    pub async fn create_for(
+        self,
+        owner: &str,
+        name: &str,
+        request: &ContainerCreateRequest,
+    ) -> Result<ContainerCreateResponse, ClientError> {
+        let mut query = Query::default();
+        query.put_some("name", Some(name));
+        query.put_some(OWNER_QUERY, Some(owner));
         let path = query.after("/containers/create");
         self.client
             .call(Method::POST, &path)

@@ -3,6 +3,7 @@
 mod archive;
 pub mod attach;
 pub mod attached;
+pub mod bootstrap;
 pub mod commit;
 pub mod cp;
 pub mod create;
@@ -70,6 +71,7 @@ pub async fn dispatch(context: &Context, words: &[String]) -> Outcome {
     let invoked = invoked.as_str();
     match verb {
         Verb::Attach => attach::run(context, invoked, args).await,
+        Verb::Bootstrap => bootstrap::run(context, invoked, args).await,
         Verb::Commit => commit::run(context, invoked, args).await,
         Verb::Cp => cp::run(context, invoked, args).await,
         Verb::Create => create::run(context, invoked, args).await,

@@ -5,6 +5,8 @@
 pub enum Verb {
     /// `attach`
     Attach,
+    /// `image bootstrap`
+    Bootstrap,
     /// `commit`
     Commit,
     /// `cp`
@@ -316,6 +318,11 @@ pub const COMMANDS: &[(&str, Verb, &str)] = &[
         "container wait",
         Verb::Wait,
         "Block until one or more containers stop, then print their exit codes",
+    ),
+    (
+        "image bootstrap",
+        Verb::Bootstrap,
+        "Make a base image from this machine's packages, without a registry",
     ),
     (
         "image history",

@@ -97,7 +97,7 @@ pub fn info(
         docker_root_dir: config.data_root.to_string_lossy().into_owned(),
         plugins: PluginsInfo {
             volume: vec!["local".to_owned()],
-            network: vec!["host".to_owned(), "null".to_owned()],
+            network: ["bridge", "host", "null"].map(str::to_owned).to_vec(),
             authorization: Vec::new(),
             log: vec!["json-file".to_owned()],
         },

@@ -1,5 +1,6 @@
 //! Connections that stop being HTTP: both directions are copied, half-closes included.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use berth_api::version::ApiVersion;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::detach::{DetachKeys, Scanner};
 use super::hangup::HangUp;
 use super::{Body, channel, empty};
 
@@ -27,46 +29,47 @@ const UPGRADED: ReasonPhrase = ReasonPhrase::from_static(b"UPGRADED");
 /// The first API version whose streams name their framing.
 const NAMED_FRAMING: ApiVersion = ApiVersion::new(1, 42);
 
-/// The content type of a stream of frames.
-pub fn framed_type(version: ApiVersion) -> &'static str {
-    if version >= NAMED_FRAMING {
+/// The content type of streams: those of a terminal are raw, all others framed.
+pub fn content_type(terminal: bool, version: ApiVersion) -> &'static str {
+    if version >= NAMED_FRAMING && !terminal {
         "application/vnd.docker.multiplexed-stream"
     } else {
         "application/vnd.docker.raw-stream"
     }
 }
 
-/// Answers with `past`, then the container's streams: with `Upgrade` the connection is handed
-/// over whole; without it the output follows as the answer's body and there is no input.
-pub fn streams(
-    request: Request<Incoming>,
-    past: Vec<u8>,
-    streams: UnixStream,
-    version: ApiVersion,
-) -> Response<Body> {
-    begin(request, past, Some(streams), version)
+/// What a client gets its connection joined with.
+#[derive(Default)]
+pub struct Session {
+    /// What it is sent first.
+    pub past: Vec<u8>,
+    /// The streams; without them there is only the past.
+    pub streams: Option<UnixStream>,
+    /// The streams are those of a terminal.
+    pub terminal: bool,
+    /// The keys in its input by which it leaves, if any do.
+    pub keys: Option<DetachKeys>,
+    /// What the end of the connection waits for, behind the end of the output.
+    pub settled: Option<Settled>,
+    /// What follows when the client leaves and the streams go on.
+    pub left: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// Answers with `past` and nothing else.
-pub fn replay(request: Request<Incoming>, past: Vec<u8>, version: ApiVersion) -> Response<Body> {
-    begin(request, past, None, version)
-}
+/// Something that is waited for.
+pub type Settled = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn begin(
-    request: Request<Incoming>,
-    past: Vec<u8>,
-    streams: Option<UnixStream>,
-    version: ApiVersion,
-) -> Response<Body> {
-    let kind = HeaderValue::from_static(framed_type(version));
+/// Answers with the past, then the streams: with `Upgrade` the connection is handed over whole;
+/// without it the output follows as the answer's body and there is no input.
+pub fn begin(request: Request<Incoming>, session: Session, version: ApiVersion) -> Response<Body> {
+    let kind = HeaderValue::from_static(content_type(session.terminal, version));
     if !request.headers().contains_key(UPGRADE) {
-        let mut response = Response::new(output_only(past, streams));
+        let mut response = Response::new(output_only(session));
         response.headers_mut().insert(CONTENT_TYPE, kind);
         return response;
     }
     tokio::spawn(async move {
         match hyper::upgrade::on(request).await {
-            Ok(client) => take_over(client, &past, streams).await,
+            Ok(client) => take_over(client, session).await,
             Err(error) => tracing::debug!(%error, "client left before its stream began"),
         }
     });
@@ -80,25 +83,36 @@ fn begin(
     response
 }
 
-fn output_only(past: Vec<u8>, streams: Option<UnixStream>) -> Body {
+fn output_only(session: Session) -> Body {
     let (sender, body) = channel();
     tokio::spawn(async move {
-        if !past.is_empty() && sender.send(Bytes::from(past)).await.is_err() {
+        if !session.past.is_empty() && sender.send(Bytes::from(session.past)).await.is_err() {
             return;
         }
-        let Some(mut streams) = streams else { return };
-        // Whoever asked for input cannot send any: the container sees it closed.
-        let _ = streams.shutdown().await;
+        let Some(mut streams) = session.streams else {
+            return;
+        };
+        // Whoever asked for input cannot send any: the program sees it closed. Of a terminal it
+        // is left open, for there its end would be a hang-up.
+        if !session.terminal {
+            let _ = streams.shutdown().await;
+        }
         let mut buffer = vec![0; COPY];
         loop {
             let read = tokio::select! {
                 read = streams.read(&mut buffer) => read,
                 () = sender.closed() => return,
             };
-            let Ok(n @ 1..) = read else { return };
+            let Ok(n @ 1..) = read else { break };
             let piece = Bytes::copy_from_slice(&buffer[..n]);
             if sender.send(piece).await.is_err() {
                 return;
+            }
+        }
+        if let Some(settled) = session.settled {
+            tokio::select! {
+                () = settled => {}
+                () = sender.closed() => {}
             }
         }
     });
@@ -106,34 +120,50 @@ fn output_only(past: Vec<u8>, streams: Option<UnixStream>) -> Body {
 }
 
 /// Takes the connection from HTTP, with what was read of it already.
-async fn take_over(upgraded: Upgraded, past: &[u8], streams: Option<UnixStream>) {
+async fn take_over(upgraded: Upgraded, session: Session) {
     match upgraded.downcast::<TokioIo<UnixStream>>() {
-        Ok(parts) => join(parts.io.into_inner(), &parts.read_buf, past, streams).await,
+        Ok(parts) => join(parts.io.into_inner(), &parts.read_buf, session).await,
         Err(_) => tracing::error!("a connection to hand over is of an unknown type"),
     }
 }
 
-/// Copies until the container's side ends or the client is gone. `early` is input that came with
+/// Copies until the container's side ends or the client leaves. `early` is input that came with
 /// the request.
-async fn join(client: UnixStream, early: &[u8], past: &[u8], streams: Option<UnixStream>) {
+async fn join(client: UnixStream, early: &[u8], session: Session) {
     let gone = HangUp::of(&client);
     let (mut from_client, mut to_client) = client.into_split();
-    if to_client.write_all(past).await.is_err() {
+    if to_client.write_all(&session.past).await.is_err() {
         return;
     }
-    if let Some(streams) = streams {
+    if let Some(streams) = session.streams {
         let (output, input) = streams.into_split();
         let inward = async {
-            let mut input = input;
-            input.write_all(early).await.map_err(|_| Broken::Sink)?;
             // Dropped at the end of the input, which closes this direction.
-            copy(&mut from_client, &mut input).await
+            let mut input = input;
+            match session.keys.map(Scanner::new) {
+                Some(scanner) => type_in(scanner, early, &mut from_client, &mut input).await,
+                None => {
+                    input.write_all(early).await.map_err(|_| Broken::Sink)?;
+                    copy(&mut from_client, &mut input).await?;
+                    Ok(Typed::ToTheEnd)
+                }
+            }
         };
-        if exchange(inward, output, &mut to_client, &gone)
-            .await
-            .is_none()
-        {
-            return;
+        let parting = exchange(inward, output, &mut to_client, &gone).await;
+        match (parting, session.settled) {
+            (Parting::Over, Some(settled)) => tokio::select! {
+                () = settled => {}
+                () = gone.noticed() => return,
+            },
+            (Parting::Over, None) => {}
+            (Parting::Gone | Parting::Detached, _) => {
+                if let Some(left) = session.left {
+                    left();
+                }
+                if parting == Parting::Gone {
+                    return;
+                }
+            }
         }
     }
     let _ = to_client.shutdown().await;
@@ -144,33 +174,81 @@ async fn join(client: UnixStream, early: &[u8], past: &[u8], streams: Option<Uni
     let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
-/// Copies both ways. The end of the input, on either side, does not end the output. None means
-/// that the client is gone.
+/// How the input of a client ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Typed {
+    ToTheEnd,
+    TheKeys,
+}
+
+/// How client and streams parted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    /// The streams ended.
+    Over,
+    /// The client is gone.
+    Gone,
+    /// The client asked to leave.
+    Detached,
+}
+
+/// Copies what is typed, up to the keys.
+async fn type_in(
+    mut scanner: Scanner,
+    early: &[u8],
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+) -> Result<Typed, Broken> {
+    let mut buffer = vec![0; COPY];
+    let mut passed = Vec::new();
+    let mut typed = early;
+    loop {
+        passed.clear();
+        let detached = scanner.scan(typed, &mut passed);
+        to.write_all(&passed).await.map_err(|_| Broken::Sink)?;
+        if detached {
+            return Ok(Typed::TheKeys);
+        }
+        let n = from.read(&mut buffer).await.map_err(|_| Broken::Source)?;
+        if n == 0 {
+            let written = to.write_all(scanner.rest()).await;
+            written.map_err(|_| Broken::Sink)?;
+            return Ok(Typed::ToTheEnd);
+        }
+        typed = &buffer[..n];
+    }
+}
+
+/// Copies both ways. The end of the input, on either side, does not end the output.
 async fn exchange(
-    inward: impl Future<Output = Result<(), Broken>>,
+    inward: impl Future<Output = Result<Typed, Broken>>,
     mut output: OwnedReadHalf,
     to_client: &mut OwnedWriteHalf,
     gone: &HangUp,
-) -> Option<()> {
+) -> Parting {
     let outward = copy(&mut output, to_client);
     tokio::pin!(inward, outward);
     let sent = tokio::select! {
         sent = &mut outward => sent,
         heard = &mut inward => match heard {
-            Err(Broken::Source) => return None,
-            Ok(()) | Err(Broken::Sink) => tokio::select! {
+            Err(Broken::Source) => return Parting::Gone,
+            Ok(Typed::TheKeys) => return Parting::Detached,
+            Ok(Typed::ToTheEnd) | Err(Broken::Sink) => tokio::select! {
                 sent = &mut outward => sent,
-                () = gone.noticed() => return None,
+                () = gone.noticed() => return Parting::Gone,
             },
         },
         () = gone.noticed() => {
             // What the client sent before it left is the program's.
             let _ = tokio::time::timeout(LINGER, inward).await;
-            return None;
+            return Parting::Gone;
         }
     };
     // A container that ended may have reset the connection behind its last output.
-    (!matches!(sent, Err(Broken::Sink))).then_some(())
+    match sent {
+        Err(Broken::Sink) => Parting::Gone,
+        Ok(()) | Err(Broken::Source) => Parting::Over,
+    }
 }
 
 /// Which side of a copy failed.
@@ -196,87 +274,5 @@ async fn copy(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A client, the container's end of the streams, and the task between them.
-    fn joined(early: &'static [u8]) -> (UnixStream, UnixStream, tokio::task::JoinHandle<()>) {
-        let (client, near) = UnixStream::pair().unwrap();
-        let (streams, container) = UnixStream::pair().unwrap();
-        let task = tokio::spawn(async move { join(near, early, b"past ", Some(streams)).await });
-        (client, container, task)
-    }
-
-    async fn guarded<T>(what: impl Future<Output = T>) -> T {
-        tokio::time::timeout(Duration::from_secs(20), what)
-            .await
-            .unwrap()
-    }
-
-    #[tokio::test]
-    async fn output_goes_on_behind_the_end_of_the_input() {
-        let (mut client, mut container, task) = joined(b"early ");
-        client.write_all(b"input").await.unwrap();
-        client.shutdown().await.unwrap();
-        let mut input = Vec::new();
-        guarded(container.read_to_end(&mut input)).await.unwrap();
-        assert_eq!(input, b"early input");
-        container.write_all(b"output").await.unwrap();
-        drop(container);
-        let mut output = Vec::new();
-        guarded(client.read_to_end(&mut output)).await.unwrap();
-        assert_eq!(output, b"past output");
-        drop(client);
-        guarded(task).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_program_that_reads_no_more_loses_no_output() {
-        let (mut client, mut container, task) = joined(b"");
-        // More than the sockets hold, so that the copy of it runs into the closed input.
-        let output = vec![b'x'; 4 << 20];
-        let expected = output.len() + b"past ".len();
-        let program = tokio::spawn(async move {
-            let mut some = [0; 16];
-            container.read_exact(&mut some).await.unwrap();
-            let socket = container.into_std().unwrap();
-            socket.shutdown(std::net::Shutdown::Read).unwrap();
-            let mut container = UnixStream::from_std(socket).unwrap();
-            container.write_all(&output).await.unwrap();
-        });
-        let (mut from, mut to) = client.split();
-        let mut received = Vec::new();
-        let endless = async { while to.write_all(&[b'y'; 4096]).await.is_ok() {} };
-        tokio::select! {
-            read = guarded(from.read_to_end(&mut received)) => drop(read.unwrap()),
-            () = async { endless.await; std::future::pending().await } => {}
-        }
-        assert_eq!(received.len(), expected);
-        drop(client);
-        guarded(program).await.unwrap();
-        guarded(task).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_client_that_is_gone_is_let_go_of() {
-        let (mut client, mut container, task) = joined(b"");
-        client.read_exact(&mut [0; 5]).await.unwrap();
-        client.write_all(b"last words").await.unwrap();
-        drop(client);
-        let mut input = Vec::new();
-        guarded(container.read_to_end(&mut input)).await.unwrap();
-        assert_eq!(input, b"last words");
-        guarded(task).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_client_that_ends_its_input_and_leaves_is_noticed() {
-        let (mut client, mut container, task) = joined(b"");
-        client.shutdown().await.unwrap();
-        let mut input = Vec::new();
-        guarded(container.read_to_end(&mut input)).await.unwrap();
-        drop(client);
-        // The container is still there and says nothing.
-        guarded(task).await.unwrap();
-    }
-}
+#[path = "hijack_tests.rs"]
+mod tests;

@@ -1,11 +1,13 @@
 //! HTTP over Unix sockets: connections, bodies, hijacked streams.
 
 mod body;
+mod detach;
 mod hangup;
 pub mod hijack;
 mod query;
 mod server;
 
 pub use body::{Body, Sender, channel, empty, full};
+pub use detach::DetachKeys;
 pub use query::Query;
 pub use server::{Listener, serve};

@@ -62,13 +62,7 @@ impl ImagesApi {
     pub(super) async fn create(&self, call: Call) -> ApiResult {
         let query = &call.query;
         if let Some(name) = query.text("fromImage") {
-            let tag = query
-                .text("tag")
-                .map(|t| format!(":{t}"))
-                .unwrap_or_default();
-            return Err(ApiError::not_built(format!(
-                "pulling {name}{tag} from a registry (import an image instead)"
-            )));
+            return super::pull::pull(self, &call, name).await;
         }
         match query.text("fromSrc") {
             Some("-") => {}

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use berth_api::stream::{self, StreamKind};
 use berth_container::{Containers, LogOptions, LogReader, LogRecord, Phase, Record};
-use berth_shim::AttachWant;
 use berth_shim::protocol::Stream;
 use berth_types::{Caller, ContainerId, ErrorKind, Timestamp};
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use tokio::sync::watch;
 use super::error::{ApiError, ApiResult};
 use super::reply;
 use super::router::Call;
-use crate::http::hijack::{self, framed_type};
+use crate::http::hijack::content_type;
 use crate::http::{Sender, channel};
 
 /// Bytes of frames that are gathered into one piece of the answer.
@@ -32,14 +31,17 @@ struct Wants {
     stdout: bool,
     stderr: bool,
     timestamps: bool,
+    /// With a header before each piece; without a terminal.
+    framed: bool,
 }
 
 pub(super) async fn stream(containers: &Containers, call: &Call, id: &str) -> ApiResult {
     let query = &call.query;
-    let wants = Wants {
+    let mut wants = Wants {
         stdout: query.switch("stdout"),
         stderr: query.switch("stderr"),
         timestamps: query.switch("timestamps"),
+        framed: true,
     };
     if !wants.stdout && !wants.stderr {
         return Err(ApiError::invalid(
@@ -48,6 +50,7 @@ pub(super) async fn stream(containers: &Containers, call: &Call, id: &str) -> Ap
     }
     let options = options(call)?;
     let record = containers.get(&call.caller, id)?;
+    wants.framed = !record.settings.tty;
     let reader = open(containers, &call.caller, id, options).await?;
     let (sender, body) = channel();
     let follow = query
@@ -55,7 +58,8 @@ pub(super) async fn stream(containers: &Containers, call: &Call, id: &str) -> Ap
         .then(|| containers.watch(&call.caller, id))
         .transpose()?;
     tokio::spawn(pump(record.id, reader, wants, follow, sender));
-    Ok(reply::stream(body, framed_type(call.version)))
+    let kind = content_type(record.settings.tty, call.version);
+    Ok(reply::stream(body, kind))
 }
 
 /// Opens the log. Finding the last lines of a long one takes a while, which blocks.
@@ -187,7 +191,9 @@ fn frame(record: &LogRecord, wants: Wants, out: &mut Vec<u8>) {
     } else {
         String::new()
     };
-    out.extend_from_slice(&stream::header(kind, stamp.len() + record.data.len()));
+    if wants.framed {
+        out.extend_from_slice(&stream::header(kind, stamp.len() + record.data.len()));
+    }
     out.extend_from_slice(stamp.as_bytes());
     out.extend_from_slice(&record.data);
 }
@@ -209,32 +215,24 @@ fn replay(reader: &mut LogReader, wants: Wants) -> std::io::Result<Vec<u8>> {
     Ok(pieces.into_iter().flatten().collect())
 }
 
-/// `attach` with `logs`: what was written so far, then the live streams.
-pub(super) async fn then_attach(
+/// What was written so far, for a client that attaches with `logs`: as its streams go on.
+pub(super) async fn past(
     containers: &Containers,
-    call: Call,
+    call: &Call,
     record: &Record,
-    want: AttachWant,
-) -> ApiResult {
+) -> Result<Vec<u8>, ApiError> {
     let id = record.id.to_string();
     let query = &call.query;
     let wants = Wants {
         stdout: query.switch("stdout"),
         stderr: query.switch("stderr"),
         timestamps: false,
+        framed: !record.settings.tty,
     };
-    let live = query.switch("stream");
     let mut reader = open(containers, &call.caller, &id, LogOptions::default()).await?;
     let past = tokio::task::spawn_blocking(move || replay(&mut reader, wants)).await;
-    let past = match past {
-        Ok(Ok(past)) => past,
-        _ => {
-            return Err(ApiError::new(ErrorKind::Internal, "the log cannot be read"));
-        }
-    };
-    if !live {
-        return Ok(hijack::replay(call.request, past, call.version));
+    match past {
+        Ok(Ok(past)) => Ok(past),
+        _ => Err(ApiError::new(ErrorKind::Internal, "the log cannot be read")),
     }
-    let streams = containers.attach(&call.caller, &id, want).await?;
-    Ok(hijack::streams(call.request, past, streams, call.version))
 }

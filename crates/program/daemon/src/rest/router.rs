@@ -11,7 +11,9 @@ use percent_encoding::percent_decode_str;
 
 use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
+use super::exec::ExecApi;
 use super::images::ImagesApi;
+use super::networks::NetworksApi;
 use super::reply;
 use super::system::SystemApi;
 use crate::http::{Body, Query};
@@ -33,10 +35,15 @@ pub struct Call {
 
 impl Call {
     /// The JSON body, whole.
-    pub async fn body(self) -> Result<Vec<u8>, ApiError> {
-        let (head, body) = self.request.into_parts();
-        let named = head
-            .headers
+    pub async fn body(mut self) -> Result<Vec<u8>, ApiError> {
+        self.take_body().await
+    }
+
+    /// The JSON body, whole, out of a request that goes on to be a stream.
+    pub async fn take_body(&mut self) -> Result<Vec<u8>, ApiError> {
+        let headers = self.request.headers().clone();
+        let body = self.request.body_mut();
+        let named = headers
             .get(CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or("");
@@ -67,8 +74,12 @@ impl Call {
 pub struct Api {
     /// Containers.
     pub containers: ContainersApi,
+    /// Further processes in them.
+    pub exec: ExecApi,
     /// Images.
     pub images: ImagesApi,
+    /// Networks.
+    pub networks: NetworksApi,
     /// The engine itself.
     pub system: SystemApi,
 }
@@ -106,8 +117,9 @@ impl Api {
         match (method.as_str(), parts) {
             ("GET" | "HEAD", ["_ping"]) => Ok(self.system.ping(method)),
             ("GET", ["version"]) => self.system.version(&call),
-            ("GET", ["info"]) => self.system.info(&call),
+            ("GET", ["info"]) => self.system.info(&call).await,
             ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
+            ("GET", ["berth", "terminals"]) => self.containers.terminals(&call).await,
             ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
 
             ("GET", ["containers", "json"]) => self.containers.list(&call).await,
@@ -119,13 +131,22 @@ impl Api {
             ("POST", ["containers", id, "kill"]) => self.containers.kill(&call, id).await,
             ("POST", ["containers", id, "wait"]) => self.containers.wait(&call, id),
             ("POST", ["containers", id, "attach"]) => self.containers.attach(call, id).await,
+            ("POST", ["containers", id, "resize"]) => self.containers.resize(&call, id).await,
+            ("POST", ["containers", id, "exec"]) => self.exec.create(call, id).await,
             ("DELETE", ["containers", id]) => self.containers.remove(&call, id).await,
+
+            ("POST", ["exec", id, "start"]) => self.exec.start(call, id).await,
+            ("POST", ["exec", id, "resize"]) => self.exec.resize(&call, id).await,
+            ("GET", ["exec", id, "json"]) => self.exec.inspect(&call, id),
 
             ("GET", ["images", "json"]) => self.images.list(&call),
             ("POST", ["images", "create"]) => self.images.create(call).await,
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
                 self.images.inspect(&call, &name.join("/"))
             }
+
+            ("GET", ["networks"]) => self.networks.list(&call),
+            ("GET", ["networks", id]) => self.networks.inspect(&call, id),
             _ => Err(not_there(method, parts)),
         }
     }
@@ -138,7 +159,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "containers/*/changes"),
     ("GET", "containers/*/export"),
     ("GET", "containers/*/stats"),
-    ("POST", "containers/*/resize"),
     ("POST", "containers/*/restart"),
     ("POST", "containers/*/update"),
     ("POST", "containers/*/rename"),
@@ -148,14 +168,10 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("HEAD", "containers/*/archive"),
     ("GET", "containers/*/archive"),
     ("PUT", "containers/*/archive"),
-    ("POST", "containers/*/exec"),
     ("GET", "containers/*/checkpoints"),
     ("POST", "containers/*/checkpoints"),
     ("DELETE", "containers/*/checkpoints/*"),
     ("POST", "containers/prune"),
-    ("POST", "exec/*/start"),
-    ("POST", "exec/*/resize"),
-    ("GET", "exec/*/json"),
     ("POST", "build"),
     ("POST", "build/prune"),
     ("POST", "build/cancel"),
@@ -179,10 +195,8 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "volumes/*"),
     ("PUT", "volumes/*"),
     ("DELETE", "volumes/*"),
-    ("GET", "networks"),
     ("POST", "networks/create"),
     ("POST", "networks/prune"),
-    ("GET", "networks/*"),
     ("DELETE", "networks/*"),
     ("POST", "networks/*/connect"),
     ("POST", "networks/*/disconnect"),
@@ -277,7 +291,7 @@ mod tests {
             let parts: Vec<&str> = path.split('/').collect();
             not_there(&method, &parts).into_response().status().as_u16()
         };
-        assert_eq!(status(Method::POST, "containers/x/exec"), 501);
+        assert_eq!(status(Method::GET, "containers/x/checkpoints"), 501);
         assert_eq!(status(Method::GET, "images/a/b/c/history"), 501);
         assert_eq!(status(Method::DELETE, "images/a/b"), 501);
         assert_eq!(status(Method::GET, "volumes"), 501);

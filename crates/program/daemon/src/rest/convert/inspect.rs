@@ -7,12 +7,11 @@ use berth_api::container::{
     Ulimit,
 };
 use berth_api::image::DriverData;
-use berth_api::network::{EndpointSettings, NetworkSettings};
 use berth_container::{
     Containers, HostSettings, Log, Phase, Record, SHM_SIZE, State, default_paths,
 };
 
-use super::mounts;
+use super::{mounts, network};
 
 /// A container as inspect shows it.
 pub fn inspect(record: &Record, containers: &Containers, size: bool) -> ContainerInspect {
@@ -37,13 +36,18 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
         name: format!("/{}", record.name),
         driver: "overlay2".to_owned(),
         platform: "linux".to_owned(),
+        exec_ids: containers
+            .exec_ids(record.id)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         host_config: host_config(&record.host, record),
         graph_driver: Some(graph_driver(record, containers)),
         size_rw: usage.map(|u| u.0),
         size_root_fs: usage.map(|u| u.1),
         mounts: mounts::points(record),
         config: config(record),
-        network_settings: network_settings(record),
+        network_settings: network::network_settings(record, containers),
         ..ContainerInspect::default()
     }
 }
@@ -100,6 +104,7 @@ fn config(record: &Record) -> ContainerConfig {
             .collect(),
         open_stdin: own.open_stdin,
         stdin_once: own.stdin_once,
+        tty: own.tty,
         env: own.env.clone(),
         cmd: own.cmd.clone(),
         image: record.image_name.clone(),
@@ -132,7 +137,9 @@ fn host_config(host: &HostSettings, record: &Record) -> HostConfig {
         binds,
         mounts,
         log_config: log_config(&host.log),
-        network_mode: host.network.name().to_owned(),
+        network_mode: host.network.name(),
+        port_bindings: network::port_bindings(host),
+        publish_all_ports: host.publish_all.is_some(),
         restart_policy: RestartPolicy {
             name: "no".to_owned(),
             maximum_retry_count: 0,
@@ -200,21 +207,5 @@ fn log_config(log: &Log) -> LogConfig {
             driver: "json-file".to_owned(),
             config: options.clone(),
         },
-    }
-}
-
-/// The network part: the name of the network, and no addresses, for it has none to give.
-pub(super) fn endpoints(record: &Record) -> BTreeMap<String, EndpointSettings> {
-    [(
-        record.host.network.name().to_owned(),
-        EndpointSettings::default(),
-    )]
-    .into()
-}
-
-fn network_settings(record: &Record) -> NetworkSettings {
-    NetworkSettings {
-        networks: endpoints(record),
-        ..NetworkSettings::default()
     }
 }

@@ -4,6 +4,7 @@ mod create;
 mod image;
 mod inspect;
 mod mounts;
+mod network;
 mod summary;
 
 pub use create::{check_platform, create_request};

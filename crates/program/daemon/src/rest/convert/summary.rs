@@ -8,8 +8,7 @@ use berth_container::{Containers, Phase, Record};
 use berth_image::Images;
 use berth_types::{Caller, Timestamp};
 
-use super::inspect::endpoints;
-use super::mounts;
+use super::{mounts, network};
 
 /// A container as the list shows it.
 pub fn summary(
@@ -28,17 +27,18 @@ pub fn summary(
         image_id: record.image.to_string(),
         command: command(record),
         created: record.created.as_seconds(),
+        ports: network::port_summaries(record),
         size_rw: usage.map(|u| u.0),
         size_root_fs: usage.map(|u| u.1),
         labels: record.settings.labels.clone(),
         state: record.state.phase.word().to_owned(),
         status: status(record, now),
         host_config: HostConfigSummary {
-            network_mode: record.host.network.name().to_owned(),
+            network_mode: record.host.network.name(),
             annotations: record.host.annotations.clone(),
         },
         network_settings: NetworkSettingsSummary {
-            networks: endpoints(record),
+            networks: network::endpoints(record, containers),
         },
         mounts: mounts::points(record),
         ..ContainerSummary::default()
