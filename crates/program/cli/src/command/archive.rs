@@ -60,8 +60,8 @@ pub fn check_output(file: Option<&str>) -> Result<(), Exit> {
         return Ok(());
     }
     Err(Exit::failed(format!(
-        "invalid output path: directory {:?} does not exist",
-        parent.display().to_string()
+        "invalid output path: stat {}: no such file or directory",
+        parent.display()
     )))
 }
 

@@ -13,7 +13,7 @@ const USAGE: Usage = Usage {
     synopsis: "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
     about: "Create a new image from a container's changes",
     aliases: "berth container commit, berth commit",
-    arity: Arity::OneOrTwo,
+    arity: Arity::FromOneToTwo,
 };
 
 #[derive(Debug, Args)]

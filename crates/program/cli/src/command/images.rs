@@ -131,12 +131,17 @@ pub fn space_table<'a>(
         "Containers",
     ];
     let rows: Vec<Row> = images
-        .flat_map(|image| {
-            names(image, Digests::None)
-                .into_iter()
-                .map(move |n| (image, n))
+        .map(|image| {
+            // An image is one thing here, whatever its names.
+            let tag = image.repo_tags.first().and_then(|t| t.rsplit_once(':'));
+            let (repository, tag) = tag.unwrap_or((NONE, NONE));
+            let name = Name {
+                repository: repository.to_owned(),
+                tag: tag.to_owned(),
+                digest: NONE.to_owned(),
+            };
+            row(image, &name, false, now)
         })
-        .map(|(image, name)| row(image, &name, false, now))
         .collect();
     Layout::parse("", &columns, &FIELDS)?.write(&rows, &FIELDS)
 }

@@ -206,11 +206,11 @@ mod tests {
         };
         assert_eq!(
             bar(&detail(20, 100), 120),
-            format!("[{}>{}]      20B/100B", "=".repeat(10), " ".repeat(39))
+            format!("[{}>{}]       20B/100B", "=".repeat(10), " ".repeat(39))
         );
         assert_eq!(
             bar(&detail(100, 100), 120),
-            format!("[{}]     100B/100B", "=".repeat(50))
+            format!("[{}]      100B/100B", "=".repeat(50))
         );
         assert_eq!(bar(&detail(5, 0), 120), "      5B");
     }

@@ -84,7 +84,7 @@ const UNUSED: &str =
 pub async fn containers(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     let flags: ContainerFlags = CONTAINERS.parse(invoked, args)?;
     let question = "WARNING! This will remove all stopped containers.\n";
-    if !flags.force && !confirm(question, "container prune has been cancelled")? {
+    if !flags.force && !confirm(question)? {
         return Ok(0);
     }
     let client = context.client().await?;
@@ -99,7 +99,7 @@ pub async fn images(context: &Context, invoked: &str, args: &[String]) -> Outcom
     let flags: ImageFlags = IMAGES.parse(invoked, args)?;
     let what = if flags.all { UNUSED } else { DANGLING };
     let question = format!("WARNING! {what}\n");
-    if !flags.force && !confirm(&question, "image prune has been cancelled")? {
+    if !flags.force && !confirm(&question)? {
         return Ok(0);
     }
     let client = context.client().await?;
@@ -130,7 +130,7 @@ pub async fn system(context: &Context, invoked: &str, args: &[String]) -> Outcom
         }
     }
     question.push('\n');
-    if !flags.force && !confirm(&question, "system prune has been cancelled")? {
+    if !flags.force && !confirm(&question)? {
         return Ok(0);
     }
     let client = context.client().await?;
@@ -195,17 +195,16 @@ fn reclaimed(bytes: u64) {
     say!("Total reclaimed space: {}", human::decimal_size(bytes, 4));
 }
 
-/// Asks on standard output and reads one line; anything but `y` and `yes` is no, and the end of
-/// the input a failure.
-fn confirm(question: &str, cancelled: &str) -> Result<bool, Exit> {
+/// Asks on standard output and reads one line; anything but `y` and `yes` is no.
+fn confirm(question: &str) -> Result<bool, Exit> {
     out(&format!(
         "{question}Are you sure you want to continue? [y/N] "
     ));
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     read.map_err(|e| Exit::failed(format!("berth: cannot read the answer: {e}")))?;
-    match line.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(true),
-        _ => Err(Exit::failed(cancelled)),
-    }
+    Ok(matches!(
+        line.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes"
+    ))
 }

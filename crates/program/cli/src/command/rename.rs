@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::engine::{Context, refused};
+use crate::engine::{Context, sentence};
 use crate::exit::{Exit, Outcome};
 use crate::usage::{Arity, Usage};
 
@@ -33,5 +33,10 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     }
     let client = context.client().await?;
     let renamed = client.containers().rename(old, new).await;
-    renamed.map(|()| 0).map_err(|e| refused(&e))
+    renamed.map(|()| 0).map_err(|e| {
+        Exit::failed(format!(
+            "{}\nError: failed to rename container named {old}",
+            sentence(&e)
+        ))
+    })
 }
