@@ -21,6 +21,7 @@
 //! not removed. A layer claims its parent, so an image or a container claims its topmost layer
 //! and with it all of them.
 
+pub mod archive;
 mod chain;
 pub mod claims;
 mod error;
