@@ -8,6 +8,7 @@ mod create;
 mod devices;
 mod end;
 mod error;
+mod freezer;
 mod layout;
 mod leftover;
 mod limits;
