@@ -19,6 +19,7 @@ mod error;
 mod filters;
 mod fsck;
 mod hostfiles;
+mod images;
 mod lifecycle;
 mod limits;
 mod list;
@@ -37,6 +38,7 @@ pub use boot::BootReport;
 pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;
 pub use fsck::Finding;
+pub use images::CommitRequest;
 pub use lifecycle::EXIT_UNKNOWN;
 pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
@@ -64,3 +66,6 @@ pub const FAILPOINTS: &[&str] = &[
     "remove.committed",
     "remove.collected",
 ];
+
+/// Those of them that making an image of a container passes.
+pub const COMMIT_FAILPOINTS: &[&str] = &["commit.frozen"];

@@ -1,13 +1,16 @@
 //! The Docker Engine API: routes, and the border between its wire types and the domains.
 
+mod commit;
 mod containers;
 pub mod convert;
 mod error;
+mod image_changes;
 mod images;
 mod logs;
 mod reply;
 mod router;
 mod system;
+mod until;
 
 pub use containers::ContainersApi;
 pub use images::{IMPORTS, ImagesApi};
