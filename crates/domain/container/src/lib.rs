@@ -22,6 +22,7 @@ mod execution;
 mod filters;
 mod fsck;
 mod hostfiles;
+mod images;
 mod lifecycle;
 mod limits;
 mod list;
@@ -50,6 +51,7 @@ pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
 pub use fsck::Finding;
 pub use hostfiles::HOST_GATEWAY;
+pub use images::CommitRequest;
 pub use lifecycle::EXIT_UNKNOWN;
 pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
@@ -84,3 +86,6 @@ pub const FAILPOINTS: &[&str] = &[
     "remove.committed",
     "remove.collected",
 ];
+
+/// Those of them that making an image of a container passes.
+pub const COMMIT_FAILPOINTS: &[&str] = &["commit.frozen"];

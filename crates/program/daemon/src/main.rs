@@ -149,6 +149,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         },
         images: ImagesApi {
             images: images.clone(),
+            containers: containers.clone(),
             storage: storage.clone(),
             imports: Arc::new(Semaphore::new(IMPORTS)),
         },

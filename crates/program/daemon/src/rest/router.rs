@@ -157,6 +157,17 @@ impl Api {
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
                 self.images.inspect(&call, &name.join("/"))
             }
+            ("GET", ["images", name @ .., "history"]) if !name.is_empty() => {
+                self.images.history(&call, &name.join("/")).await
+            }
+            ("POST", ["images", name @ .., "tag"]) if !name.is_empty() => {
+                self.images.tag(&call, &name.join("/")).await
+            }
+            ("POST", ["images", "prune"]) => self.images.prune(&call).await,
+            ("DELETE", ["images", name @ ..]) if !name.is_empty() => {
+                self.images.remove(&call, &name.join("/")).await
+            }
+            ("POST", ["commit"]) => self.containers.commit(call).await,
 
             ("GET", ["networks"]) => self.networks.list(&call),
             ("GET", ["networks", id]) => self.networks.inspect(&call, id),
@@ -181,17 +192,12 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("POST", "build/prune"),
     ("POST", "build/cancel"),
     ("GET", "images/**/attestations"),
-    ("GET", "images/**/history"),
     ("POST", "images/**/push"),
-    ("POST", "images/**/tag"),
     ("GET", "images/search"),
-    ("POST", "images/prune"),
     ("POST", "images/load"),
     ("GET", "images/get"),
     ("GET", "images/**/get"),
-    ("DELETE", "images/**"),
     ("POST", "auth"),
-    ("POST", "commit"),
     ("GET", "volumes"),
     ("POST", "volumes/create"),
     ("POST", "volumes/prune"),
@@ -295,8 +301,7 @@ mod tests {
             not_there(&method, &parts).into_response().status().as_u16()
         };
         assert_eq!(status(Method::GET, "containers/x/checkpoints"), 501);
-        assert_eq!(status(Method::GET, "images/a/b/c/history"), 501);
-        assert_eq!(status(Method::DELETE, "images/a/b"), 501);
+        assert_eq!(status(Method::POST, "images/a/b/c/push"), 501);
         assert_eq!(status(Method::GET, "volumes"), 501);
         assert_eq!(status(Method::GET, "services"), 503);
         assert_eq!(status(Method::GET, "plugins"), 501);
