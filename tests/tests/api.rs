@@ -143,7 +143,7 @@ fn what_is_not_built_says_so() {
         .ok();
     for (method, path) in [
         ("GET", "/volumes"),
-        ("GET", "/networks"),
+        ("POST", "/networks/create"),
         ("POST", "/build"),
         ("POST", "/images/create?fromImage=busybox&tag=latest"),
         ("GET", "/events"),

@@ -165,7 +165,7 @@ fn what_is_not_there_and_what_is_not_built_differ() {
         ("POST", "/build", 501),
         ("GET", "/containers/x/checkpoints", 501),
         ("GET", "/volumes", 501),
-        ("GET", "/networks", 501),
+        ("POST", "/networks/create", 501),
         ("GET", "/swarm", 503),
     ] {
         let answer = engine.request(method, path, None);

@@ -11,7 +11,7 @@ use super::Findings;
 const LAYERS: [&str; 5] = ["base", "mechanism", "domain", "edge", "program"];
 
 /// Arrows between crates of one folder, as `(from, to)`.
-const INSIDE: [(&str, &str); 10] = [
+const INSIDE: [(&str, &str); 11] = [
     ("api", "types"),
     ("runtime", "sys"),
     ("store", "sys"),
@@ -22,13 +22,16 @@ const INSIDE: [(&str, &str); 10] = [
     ("container", "image"),
     ("container", "storage"),
     ("container", "network"),
+    ("lab", "console"),
 ];
 
-/// Crates that reach less far than their folder would let them: clients of the API know nothing
-/// of the engine, and the engine knows nothing of the lab.
-const NARROWED: [(&str, &[&str]); 3] = [
-    ("lab", &["base"]),
-    ("cli", &["base"]),
+/// Crates that reach less far than their folder would let them, as folders or single crates:
+/// clients of the API know nothing of the engine, and the engine knows nothing of the lab.
+const NARROWED: [(&str, &[&str]); 5] = [
+    ("console", &["base", "sys"]),
+    ("lab", &["base", "console"]),
+    ("bootstrap", &["base", "mechanism"]),
+    ("cli", &["base", "console", "bootstrap"]),
     ("daemon", &["base", "mechanism", "domain"]),
 ];
 
@@ -82,10 +85,11 @@ fn refusal(from: &str, to: &str, for_tests_only: bool) -> Option<String> {
             },
         ) => {
             let target_folder = LAYERS.get(target_layer).copied().unwrap_or_default();
-            if let Some((_, folders)) = NARROWED.iter().find(|(narrowed, _)| *narrowed == name) {
-                let allowed = folders.contains(&target_folder);
-                return (!allowed)
-                    .then(|| format!("{name} may depend on {} only", folders.join(", ")));
+            if let Some((_, reach)) = NARROWED.iter().find(|(narrowed, _)| *narrowed == name)
+                && !reach.contains(&target_folder)
+                && !reach.contains(&target.as_str())
+            {
+                return Some(format!("{name} may depend on {} only", reach.join(", ")));
             }
             let allowed = target_layer < layer
                 || (target_layer == layer && INSIDE.contains(&(name.as_str(), target.as_str())));
@@ -199,6 +203,13 @@ mod tests {
             ),
             ("crates/edge/lab", "crates/base/api", false, true),
             ("crates/edge/lab", "crates/domain/container", false, false),
+            ("crates/edge/lab", "crates/edge/console", false, true),
+            ("crates/edge/lab", "crates/mechanism/sys", false, false),
+            ("crates/edge/console", "crates/mechanism/sys", false, true),
+            ("crates/edge/console", "crates/mechanism/shim", false, false),
+            ("crates/edge/console", "crates/edge/lab", false, false),
+            ("crates/program/cli", "crates/edge/console", false, true),
+            ("crates/program/cli", "crates/edge/lab", false, false),
             ("crates/program/cli", "crates/base/api", false, true),
             ("crates/program/cli", "crates/mechanism/sys", false, false),
             (

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// answer carries them as JSON in a header of the same name.
 pub const TIMINGS_HEADER: &str = "berth-timings";
 
+/// Query parameter of `POST /containers/create` by which the administrator says who owns the new
+/// container: `lab:NAME` for a lab. Others' containers are not there for an owner.
+pub const OWNER_QUERY: &str = "berth-owner";
+
 /// Path of the consistency check, below the version prefix: `GET /berth/fsck`.
 pub const FSCK_PATH: &str = "/berth/fsck";
 

@@ -257,3 +257,70 @@ pub struct OciPlatform {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }
+
+/// `HistoryResponseItem`: one step of `GET /images/{name}/history`, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct HistoryItem {
+    /// Id of the image that the step made, `<missing>` where it has none of its own.
+    pub id: String,
+    /// When, seconds since the epoch.
+    pub created: i64,
+    /// The command.
+    pub created_by: String,
+    /// References to the image; `null` for the steps below it.
+    #[serde(deserialize_with = "words")]
+    pub tags: Option<Vec<String>>,
+    /// Bytes of the layer, unpacked; 0 where the step made none.
+    pub size: i64,
+    /// A remark.
+    pub comment: String,
+}
+
+/// `ImageDeleteResponseItem`: one thing that `DELETE /images/{name}` did; one field is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageDeleteItem {
+    /// The reference that was taken off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untagged: Option<String>,
+    /// The image or layer that was removed, `sha256:` and its digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<String>,
+}
+
+impl ImageDeleteItem {
+    /// A reference was taken off.
+    pub fn untagged(reference: impl Into<String>) -> Self {
+        Self {
+            untagged: Some(reference.into()),
+            deleted: None,
+        }
+    }
+
+    /// An image or a layer was removed.
+    pub fn deleted(id: impl Into<String>) -> Self {
+        Self {
+            untagged: None,
+            deleted: Some(id.into()),
+        }
+    }
+}
+
+/// `ImagePruneResponse`: the answer of `POST /images/prune`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImagePruneAnswer {
+    /// What was done; `null` for nothing.
+    pub images_deleted: Option<Vec<ImageDeleteItem>>,
+    /// Bytes of the layers that were removed.
+    pub space_reclaimed: u64,
+}
+
+/// `IDResponse`: the answer of `POST /commit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CommitAnswer {
+    /// The new image's id.
+    pub id: String,
+}

@@ -12,12 +12,15 @@
 //! The crate must not know the daemon, the store or any domain type: wire types stop at the
 //! border.
 
+pub mod archive;
 pub mod berth;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod container;
 pub mod decode;
+pub mod disk;
 mod error;
+pub mod events;
 pub mod exec;
 mod filters;
 pub mod image;
@@ -26,8 +29,11 @@ mod nil;
 mod progress;
 pub mod query;
 pub mod shape;
+pub mod stats;
 pub mod stream;
 pub mod system;
+pub mod top;
+pub mod update;
 pub mod version;
 
 pub use error::ErrorResponse;

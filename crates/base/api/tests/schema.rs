@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use berth_api::archive::FilesystemChange;
 use berth_api::container::{
     BindOptions, ContainerConfig, ContainerCreateResponse, ContainerInspect, ContainerState,
     ContainerSummary, DeviceMapping, DeviceRequest, Health, HealthConfig, HealthSummary,
@@ -16,8 +17,9 @@ use berth_api::image::{
     RootFs, RootFsSnapshot, RootFsStorage, Storage,
 };
 use berth_api::network::{
-    EndpointIpamConfig, EndpointSettings, NetworkSettings, NetworkSettingsSummary,
-    NetworkingConfig, PortBinding, PortSummary,
+    ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam, IpamConfig,
+    IpamStatus, NetworkInspect, NetworkSettings, NetworkSettingsSummary, NetworkStatus,
+    NetworkSummary, NetworkingConfig, PeerInfo, PortBinding, PortSummary, SubnetStatus,
 };
 use berth_api::system::{
     AddressPool, Commit, ContainerdInfo, ContainerdNamespaces, DeviceInfo, FirewallInfo, IndexInfo,
@@ -133,6 +135,7 @@ fn containers() {
     same::<HealthSummary>("ContainerSummary.Health");
     same::<WaitResponse>("ContainerWaitResponse");
     same::<WaitError>("ContainerWaitExitError");
+    same::<FilesystemChange>("FilesystemChange");
 }
 
 #[test]
@@ -151,6 +154,16 @@ fn networks() {
     same::<NetworkSettingsSummary>("ContainerSummary.NetworkSettings");
     same::<PortBinding>("PortBinding");
     same::<PortSummary>("PortSummary");
+    same::<NetworkSummary>("NetworkSummary");
+    same::<NetworkInspect>("NetworkInspect");
+    same::<Ipam>("IPAM");
+    same::<IpamConfig>("IPAMConfig");
+    same::<ConfigReference>("ConfigReference");
+    same::<PeerInfo>("PeerInfo");
+    same::<EndpointResource>("EndpointResource");
+    same::<NetworkStatus>("NetworkStatus");
+    same::<IpamStatus>("IPAMStatus");
+    same::<SubnetStatus>("SubnetStatus");
 }
 
 #[test]

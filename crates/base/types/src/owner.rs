@@ -19,6 +19,14 @@ impl Scope {
         Self(format!("lab:{name}"))
     }
 
+    /// The scope of this name: `root`, or `lab:` and the name of a lab.
+    pub fn parse(name: &str) -> Option<Self> {
+        let lab = name.strip_prefix("lab:");
+        let known = name == "root"
+            || lab.is_some_and(|lab| !lab.is_empty() && !lab.contains(['/', ':', '\0']));
+        known.then(|| Self(name.to_owned()))
+    }
+
     /// Whether this is the root scope.
     pub fn is_root(&self) -> bool {
         self.0 == "root"
@@ -64,6 +72,11 @@ mod tests {
     #[test]
     fn only_root_sees_a_foreign_scope() {
         let lab = Scope::lab("go");
+        assert_eq!(Scope::parse("lab:go").as_ref(), Some(&lab));
+        assert_eq!(Scope::parse("root"), Some(Scope::root()));
+        for wrong in ["", "lab:", "lab:a/b", "lab:a:b", "admin"] {
+            assert_eq!(Scope::parse(wrong), None, "{wrong}");
+        }
         assert!(Scope::root().sees(&lab));
         assert!(lab.sees(&lab));
         assert!(!lab.sees(&Scope::root()));

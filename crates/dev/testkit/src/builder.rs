@@ -16,6 +16,7 @@ pub struct EngineBuilder {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) configuration: String,
     pub(crate) data_root: Option<PathBuf>,
+    pub(crate) network: bool,
     pub(crate) limit: Duration,
 }
 
@@ -26,6 +27,7 @@ impl Default for EngineBuilder {
             environment: Vec::new(),
             configuration: "{}".to_owned(),
             data_root: None,
+            network: false,
             limit: TEST_LIMIT,
         }
     }
@@ -66,6 +68,14 @@ impl EngineBuilder {
     #[must_use]
     pub fn data_root(mut self, path: &Path) -> Self {
         self.data_root = Some(path.to_owned());
+        self
+    }
+
+    /// Gives the engine its default network, and an uplink with another machine behind it; see
+    /// [`Engine::on_machine`]. Without this it runs with `--bridge none`.
+    #[must_use]
+    pub fn network(mut self) -> Self {
+        self.network = true;
         self
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +22,15 @@ use crate::wait::{Watchdog, try_until};
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// An engine that was asked to end does so within this time.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// The address of the engine's host on the uplink.
+pub const HOST: &str = "192.0.2.1";
+/// The address of the other machine on the uplink.
+pub const MACHINE: &str = "192.0.2.2";
+/// What the uplink carries at most, in bytes.
+pub const UPLINK_MTU: u32 = 1400;
+/// The name server of the engine's host; nobody serves there.
+pub const NAME_SERVER: &str = "192.0.2.53";
 
 /// The image of [`Engine::with_busybox`].
 const IMAGE: &str = "busybox:test";
@@ -59,10 +68,18 @@ impl Engine {
         engine
     }
 
+    /// As [`Engine::with_busybox`], with the default network and another machine on the uplink;
+    /// see [`EngineBuilder::network`].
+    pub fn with_network() -> Self {
+        let engine = EngineBuilder::new().network().start();
+        engine.import_busybox();
+        engine
+    }
+
     /// Makes everything an engine needs, without starting it.
     pub(crate) fn prepare(settings: EngineBuilder) -> Self {
         require_root();
-        let ground = Ground::make(&settings.configuration);
+        let ground = Ground::make(&settings.configuration, settings.network);
         let watchdog =
             Watchdog::start(thread::current().name().unwrap_or("a test"), settings.limit);
         Self {
@@ -134,6 +151,9 @@ impl Engine {
             .open(self.ground.path("engine.log"));
         let log = log.expect("the root is ours");
         let mut command = self.ground.engine(&self.data_root());
+        if !self.settings.network {
+            command.args(["--bridge", "none"]);
+        }
         command
             .args(&self.settings.arguments)
             .env_remove("BERTH_HOST")
@@ -372,6 +392,33 @@ impl Engine {
                 .command(Path::new(program))
                 .args(arguments),
         )
+    }
+
+    /// Runs a program on the other machine: it is [`MACHINE`], the engine's host is [`HOST`], and it
+    /// knows no way to the containers.
+    ///
+    /// # Panics
+    /// When the engine was started without a network.
+    #[track_caller]
+    pub fn on_machine(&self, program: &str, arguments: &[&str]) -> Output {
+        command::run(&mut self.machine_command(program, arguments))
+    }
+
+    /// Starts a program on the other machine, beside the test.
+    #[track_caller]
+    pub fn on_machine_beside(&self, program: &str, arguments: &[&str]) -> Background {
+        Background::start(&mut self.machine_command(program, arguments))
+    }
+
+    #[track_caller]
+    fn machine_command(&self, program: &str, arguments: &[&str]) -> Command {
+        assert!(self.settings.network, "this engine has no uplink");
+        let mut command = self.ground.guardian.command(Path::new("nsenter"));
+        command
+            .arg(format!("--net={}", self.ground.path("machine").display()))
+            .args(["--", program])
+            .args(arguments);
+        command
     }
 
     /// Sends a request without a CLI in between; a body is sent as JSON.

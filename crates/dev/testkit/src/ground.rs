@@ -37,8 +37,8 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Makes it, with the engine's configuration file.
-    pub(crate) fn make(configuration: &str) -> Self {
+    /// Makes it, with the engine's configuration file, and with an uplink where one is asked for.
+    pub(crate) fn make(configuration: &str, uplink: bool) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let tag = format!("{}-{number}", std::process::id());
@@ -51,7 +51,7 @@ impl Ground {
         fs::create_dir(root.join("client")).expect("the root is ours");
         fs::write(root.join("daemon.json"), configuration).expect("the root is ours");
         let scope = Scope::create(&format!("berth-test-{tag}"));
-        let guardian = Guardian::start(&root, &scope);
+        let guardian = Guardian::start(&root, &scope, uplink);
         Self {
             root,
             scope,
@@ -153,7 +153,8 @@ impl Ground {
         let root = format!("{}/", self.root.display());
         census::mounts(&process)
             .into_iter()
-            .filter(|mount| mount.starts_with(&root))
+            // The other machine's namespace belongs to the ground itself.
+            .filter(|mount| mount.starts_with(&root) && !mount.ends_with("/machine (nsfs)"))
             .collect()
     }
 

@@ -14,13 +14,27 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::cgroup::Scope;
+use crate::engine::{HOST, MACHINE, NAME_SERVER, UPLINK_MTU};
 
-/// Arguments: the engine's root, then its parent cgroup in every hierarchy.
+/// Arguments: the engine's root, the addresses and the MTU of the uplink with a name server, or
+/// four empty ones, then the parent cgroup in every hierarchy.
 const SCRIPT: &str = r#"
+uplink() {
+    : > "$root/machine" && unshare --net="$root/machine" true || return 1
+    ip link add uplink0 mtu "$3" type veth peer name uplink0 mtu "$3" netns "$root/machine" || return 1
+    ip address add "$1/24" dev uplink0 && ip link set uplink0 up || return 1
+    ip route add default via "$2" || return 1
+    nsenter --net="$root/machine" sh -c 'ip link set lo up && ip link set uplink0 up &&
+        ip address add "$1/24" dev uplink0' sh "$2" || return 1
+    printf 'nameserver 127.0.0.53\nnameserver %s\nsearch example.test\n' "$4" > "$root/resolv.conf"
+    mount --bind "$root/resolv.conf" /etc/resolv.conf
+}
+root=$1; shift
 ip link set lo up || exit 1
+[ -z "$1" ] || uplink "$@" || exit 1
+shift 4
 echo ready
 read -r word && [ "$word" = done ] && exit 0
-root=$1; shift
 round=0
 while [ $round -lt 50 ]; do
     processes=$(find "$@" -name cgroup.procs -exec cat {} + 2>/dev/null)
@@ -39,7 +53,7 @@ pub(crate) struct Guardian {
 
 impl Guardian {
     /// Starts it and waits until its namespaces are there.
-    pub(crate) fn start(root: &Path, scope: &Scope) -> Self {
+    pub(crate) fn start(root: &Path, scope: &Scope, uplink: bool) -> Self {
         let mut command = Command::new("unshare");
         command.args([
             "--mount",
@@ -52,7 +66,13 @@ impl Guardian {
             SCRIPT,
             "guardian",
         ]);
-        command.arg(root).args(scope.directories()).current_dir("/");
+        command.arg(root);
+        if uplink {
+            command.args([HOST, MACHINE, &UPLINK_MTU.to_string(), NAME_SERVER]);
+        } else {
+            command.args([""; 4]);
+        }
+        command.args(scope.directories()).current_dir("/");
         // A group of its own: whoever ends the test's group must not end its guardian.
         command
             .process_group(0)
@@ -116,7 +136,7 @@ mod tests {
         let root = Path::new("/var/tmp").join(&name);
         fs::create_dir(&root).expect("nobody else uses the name");
         let scope = Scope::create(&name);
-        let guardian = Guardian::start(&root, &scope);
+        let guardian = Guardian::start(&root, &scope, false);
         let mut command = Command::new("/bin/sh");
         command
             .args([

@@ -30,7 +30,7 @@ mod wait;
 pub use builder::EngineBuilder;
 pub use census::Census;
 pub use command::{Background, Output};
-pub use engine::Engine;
+pub use engine::{Engine, HOST, MACHINE, NAME_SERVER, UPLINK_MTU};
 pub use http::Response;
 pub use programs::{program, require_root};
 pub use pty::Terminal;

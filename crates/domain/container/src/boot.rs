@@ -5,9 +5,9 @@
 //! touches only names that are container ids below this install's own directories, and leaves
 //! alone what belongs to a row that could not be read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use berth_shim::{AdoptError, Task};
 use berth_store::Row;
@@ -19,6 +19,7 @@ use crate::actor;
 use crate::effects;
 use crate::error::ContainerError;
 use crate::lifecycle::{End, Input, Launched};
+use crate::network;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::{Deps, Shared};
@@ -70,6 +71,7 @@ impl Containers {
         report.swept = tokio::task::spawn_blocking(move || sweep(&sweeper, &known))
             .await
             .map_err(|_| ContainerError::ShuttingDown)?;
+        shared.set_swept();
         Ok((Self { shared }, report))
     }
 }
@@ -98,8 +100,15 @@ fn load(shared: &Shared, report: &mut BootReport) -> Result<Vec<Record>, Contain
 async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootReport) {
     let looker = Arc::clone(shared);
     let (id, phase) = (record.id, record.state.phase);
-    let found = tokio::task::spawn_blocking(move || look(&looker, id, phase)).await;
-    let (adopted, first) = match found.unwrap_or(Found::Settled) {
+    let found = tokio::task::spawn_blocking(move || {
+        let found = look(&looker, id, phase);
+        let runs = matches!(found, Found::Alive(_) | Found::OutOfReach);
+        let endpoint = runs.then(|| network::adopt(&looker, id)).flatten();
+        (found, endpoint)
+    });
+    let (found, endpoint) = found.await.unwrap_or((Found::Settled, None));
+    record.state.endpoint = endpoint;
+    let (adopted, first) = match found {
         Found::Alive(task) => {
             report.adopted += 1;
             (Some(task), None)
@@ -118,7 +127,7 @@ async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootRepo
             (None, Some(Input::Ended(end)))
         }
         Found::OutOfReach => {
-            if phase != Phase::Running {
+            if !phase.is_live() {
                 begin_unseen(&mut record, Timestamp::now());
             }
             (None, None)
@@ -129,7 +138,7 @@ async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootRepo
         }
         Found::Settled => (None, None),
     };
-    let name = (record.owner.clone(), record.name.clone());
+    let name = record.name.clone();
     let handle = actor::spawn(Arc::clone(shared), record, adopted, first);
     let mut index = shared.write_index();
     index.by_name.insert(name, id);
@@ -147,7 +156,8 @@ fn begin_unseen(record: &mut Record, at: Timestamp) {
         monitor: nobody,
         at,
     };
-    let mut life = crate::lifecycle::Lifecycle::new(record.state.clone(), false);
+    let mut life =
+        crate::lifecycle::Lifecycle::new(record.state.clone(), false, record.host.restart);
     if life.step(Input::Started(launched)).is_ok() {
         record.state = life.state().clone();
     }
@@ -156,11 +166,14 @@ fn begin_unseen(record: &mut Record, at: Timestamp) {
 /// Looks for the run of one container.
 fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
     let announced = shared.runtime_dir(id).exists();
-    if !announced && phase != Phase::Running {
+    if !announced && !phase.is_live() {
         return Found::Settled;
     }
     match shared.launcher.adopt(&id) {
-        Ok(task) => return Found::Alive(task),
+        Ok(task) => {
+            crate::images::resume(shared, id);
+            return Found::Alive(task);
+        }
         Err(AdoptError::Gone { .. }) => {}
         Err(error) => {
             tracing::error!(%id, error = %chain(&error), "monitor not adopted");
@@ -169,9 +182,9 @@ fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
     }
     let record = effects::read_exit_record(shared, id);
     effects::kill_cgroup(shared, id);
-    match (phase, record) {
-        (Phase::Running, Some(record)) => Found::Over(End::Recorded(record)),
-        (Phase::Running, None) => Found::Over(End::Unseen {
+    match (phase.is_live(), record) {
+        (true, Some(record)) => Found::Over(End::Recorded(record)),
+        (true, None) => Found::Over(End::Unseen {
             at: Timestamp::now(),
             reason: "the container's monitor was gone when the engine started: it was killed, or the machine restarted".to_owned(),
         }),
@@ -202,17 +215,7 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             Err(error) => tracing::warn!(%id, %error, "orphaned runtime directory not removed"),
         }
     }
-    let running: HashSet<ContainerId> = {
-        let index = shared.read_index();
-        let live = |id: &&ContainerId| {
-            index
-                .by_id
-                .get(id)
-                .is_some_and(|h| h.snapshot.borrow().state.phase == Phase::Running)
-                || shared.runtime_dir(**id).exists()
-        };
-        known.iter().filter(live).copied().collect()
-    };
+    let running = running(shared, known);
     for name in cgroup::children(&shared.facts.cgroup_parent) {
         let Ok(id) = name.parse::<ContainerId>() else {
             continue;
@@ -222,7 +225,32 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             swept += 1;
         }
     }
+    sweep_network(shared, known, damaged);
     swept
+}
+
+/// The containers that run, or are about to.
+fn running(shared: &Shared, known: &HashSet<ContainerId>) -> HashSet<ContainerId> {
+    let index = shared.read_index();
+    let live = |id: &&ContainerId| {
+        index
+            .by_id
+            .get(id)
+            .is_some_and(|h| h.snapshot.borrow().state.phase == Phase::Running)
+            || shared.runtime_dir(**id).exists()
+    };
+    known.iter().filter(live).copied().collect()
+}
+
+/// Gives back the places on the network that no run has any more. A container whose row cannot be
+/// read may run: it keeps what its runtime directory tells of.
+fn sweep_network(shared: &Shared, known: &HashSet<ContainerId>, damaged: HashSet<ContainerId>) {
+    for id in &damaged {
+        network::adopt(shared, *id);
+    }
+    let _gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
+    let live: BTreeSet<ContainerId> = running(shared, known).into_iter().chain(damaged).collect();
+    shared.networks.sweep(&live);
 }
 
 /// The entries of a directory that are container ids.

@@ -17,6 +17,8 @@ use crate::spec::capabilities;
 pub struct CreateRequest {
     /// Name without a slash; absent for a minted one.
     pub name: Option<String>,
+    /// Who owns it, where the administrator says so; otherwise whoever asks.
+    pub owner: Option<Scope>,
     /// Image as the client named it.
     pub image: String,
     /// What runs; absent and empty members come from the image.
@@ -67,8 +69,12 @@ pub fn record(
         ..
     } = request;
     let settings = merge(settings, image.defaults, &host, id)?;
-    let warnings = limits::check(&mut host.limits, capacity)?;
+    let mut warnings = limits::check(&mut host.limits, capacity)?;
     check_host(&host)?;
+    check_network(&host)?;
+    if host.network == Network::Host && (!host.ports.is_empty() || host.publish_all.is_some()) {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
     let record = Record {
         id,
         name,
@@ -234,6 +240,29 @@ fn check_host(host: &HostSettings) -> Result<(), ContainerError> {
         }
     }
     Ok(())
+}
+
+/// Options that have no meaning in the network of another container.
+fn check_network(host: &HostSettings) -> Result<(), ContainerError> {
+    let Network::Container(_) = host.network else {
+        return Ok(());
+    };
+    let options = [
+        (
+            !host.ports.is_empty() || host.publish_all.is_some(),
+            "port publishing and the container type network mode",
+        ),
+        (!host.dns.is_empty(), "dns and the network mode"),
+        (
+            !host.extra_hosts.is_empty(),
+            "custom host-to-IP mapping and the network mode",
+        ),
+        (host.mac.is_some(), "mac-address and the network mode"),
+    ];
+    match options.iter().find(|(set, _)| *set) {
+        Some((_, what)) => Err(invalid(format!("conflicting options: {what}"))),
+        None => Ok(()),
+    }
 }
 
 fn check_mounts(host: &HostSettings) -> Result<(), ContainerError> {

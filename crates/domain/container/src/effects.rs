@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
+use berth_network::Endpoint;
 use berth_shim::exit_record;
 use berth_shim::{AttachWant, LaunchError, LaunchRequest, Task};
 use berth_store::failpoint;
@@ -21,9 +22,11 @@ use berth_types::{ContainerId, Timestamp, chain};
 use crate::error::ContainerError;
 use crate::hostfiles;
 use crate::lifecycle::End;
-use crate::record::Record;
+use crate::network;
+use crate::record::{Limits, Record};
 use crate::shared::Shared;
 use crate::spec;
+use crate::update;
 
 /// A launch that did not happen.
 pub(crate) struct LaunchFault {
@@ -59,13 +62,16 @@ impl From<ContainerError> for LaunchFault {
     }
 }
 
+/// What a launch gives: the monitor, where the time went, the place on the network.
+pub(crate) type Launched = (Box<dyn Task>, Vec<TimedPhase>, Option<Endpoint>);
+
 /// Starts a container: directories, files, the intent, the monitor.
 pub(crate) fn launch(
     shared: &Shared,
     record: &Record,
     wants: Vec<AttachWant>,
     ends: Vec<OwnedFd>,
-) -> Result<(Box<dyn Task>, Vec<TimedPhase>), LaunchFault> {
+) -> Result<Launched, LaunchFault> {
     failpoint::hit("start.begin");
     let begun = Instant::now();
     let mut phases = Vec::new();
@@ -96,7 +102,6 @@ pub(crate) fn launch(
         .make_state(record.id)
         .map_err(|e| LaunchFault::from(ContainerError::from(e)))?;
     make_bind_sources(record)?;
-    hostfiles::write(record, &shared.facts, &state).map_err(io("write the host files"))?;
     open_directory(&state)
         .and_then(exit_record::remove)
         .map_err(io("clear the last exit record"))?;
@@ -104,6 +109,13 @@ pub(crate) fn launch(
 
     make_runtime_dir(&shared.runtime_dir(record.id)).map_err(io("make the runtime directory"))?;
     failpoint::hit("start.intent");
+    let place = network::prepare(shared, record).map_err(LaunchFault::from)?;
+    let endpoint = place.as_ref().and_then(|place| place.endpoint.clone());
+    failpoint::hit("start.attached");
+    let surroundings = hostfiles::Surroundings::of(shared, record, endpoint.as_ref());
+    hostfiles::write(record, &shared.facts, &state, &surroundings)
+        .map_err(io("write the host files"))?;
+    let at = phase("engine: network", at);
     let lower: Vec<String> = snapshot
         .lower
         .iter()
@@ -115,7 +127,10 @@ pub(crate) fn launch(
         upper: &snapshot.upper.to_string_lossy(),
         work: &snapshot.work.to_string_lossy(),
     };
-    let launch = spec::launch(record, &shared.facts, dirs).map_err(LaunchFault::from)?;
+    let mut launch = spec::launch(record, &shared.facts, dirs).map_err(LaunchFault::from)?;
+    if let Some(place) = &place {
+        place.join(&mut launch.bundle.spec.linux.namespaces);
+    }
     let filter = shared
         .filters
         .get(&record.host, shared.facts.capabilities)
@@ -133,7 +148,8 @@ pub(crate) fn launch(
         .map_err(launch_error)?;
     failpoint::hit("start.launched");
     phase("engine: monitor", at);
-    Ok((task, phases))
+    network::announce(shared, record, "connect");
+    Ok((task, phases, endpoint))
 }
 
 fn launch_error(error: LaunchError) -> LaunchFault {
@@ -179,8 +195,10 @@ fn make_runtime_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the directory that announced the run.
+/// Gives back the container's place on the network, and removes the directory that announced the
+/// run.
 pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> {
+    shared.networks.detach(id);
     match fs::remove_dir_all(shared.runtime_dir(id)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -210,6 +228,30 @@ pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
     });
     if let Err(error) = result {
         tracing::warn!(%id, error = %chain(&error), "control group not removed");
+    }
+}
+
+/// The control group of a container that runs.
+pub(crate) fn group(shared: &Shared, id: ContainerId) -> Result<cgroup::Cgroup, ContainerError> {
+    Ok(cgroup::Cgroup::open(&spec::cgroup_path(id, &shared.facts))?)
+}
+
+/// Freezes the processes of a container or lets them go on; returns when they do.
+pub(crate) fn freeze(shared: &Shared, id: ContainerId, on: bool) -> Result<(), ContainerError> {
+    Ok(group(shared, id)?.freeze(on)?)
+}
+
+/// Whether the kernel keeps the processes of a container frozen.
+pub(crate) fn is_frozen(shared: &Shared, id: ContainerId) -> Result<bool, ContainerError> {
+    Ok(group(shared, id)?.is_frozen()?)
+}
+
+/// Sets the limits of a running container to those of its record.
+pub(crate) fn restore_limits(shared: &Shared, id: ContainerId, limits: &Limits) {
+    let restored =
+        group(shared, id).and_then(|group| Ok(group.update(&update::resources(limits, limits))?));
+    if let Err(error) = restored {
+        tracing::warn!(%id, error = %chain(&error), "limits not compared with the record");
     }
 }
 

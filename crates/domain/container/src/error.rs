@@ -58,6 +58,17 @@ pub enum ContainerError {
     /// The metadata database failed.
     #[error("cannot record the container's state")]
     Store(#[from] berth_store::StoreError),
+    /// The network did not take the container.
+    #[error("failed to set up container networking: {reason}")]
+    Network {
+        /// Why, in the network's words.
+        reason: String,
+        /// What sort of failure that is.
+        kind: ErrorKind,
+    },
+    /// The container's control group refused or is not there.
+    #[error(transparent)]
+    Group(#[from] berth_sys::cgroup::CgroupError),
     /// A file or a kernel object of the container could not be handled.
     #[error("cannot {what} of container {id}")]
     Io {
@@ -94,6 +105,8 @@ impl ContainerError {
             Self::Image(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Network { kind, .. } => *kind,
+            Self::Group(error) => error.kind(),
             Self::Io { .. } => ErrorKind::Internal,
             Self::ShuttingDown => ErrorKind::Unavailable,
         }

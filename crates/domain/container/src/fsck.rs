@@ -1,12 +1,13 @@
 //! Does what is recorded agree with what is on disk and in the kernel?
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use berth_network::Endpoint;
 use berth_sys::cgroup;
 use berth_types::ContainerId;
 
 use crate::boot::ids_in;
-use crate::record::Phase;
+use crate::record::{Network, Phase, Record};
 use crate::service::Containers;
 
 /// One disagreement.
@@ -27,6 +28,8 @@ impl Containers {
         let shared = &self.shared;
         let mut findings = Vec::new();
         let mut running = HashSet::new();
+        let endpoints = shared.networks.summary().map(|s| s.endpoints);
+        let endpoints: BTreeMap<ContainerId, Endpoint> = endpoints.into_iter().flatten().collect();
         {
             let index = shared.read_index();
             for (id, reason) in &index.damaged {
@@ -39,10 +42,17 @@ impl Containers {
             }
             for (id, handle) in &index.by_id {
                 let record = handle.snapshot.borrow();
-                if matches!(record.state.phase, Phase::Running | Phase::Starting) {
+                if record.state.phase.is_live() || record.state.phase == Phase::Starting {
                     running.insert(*id);
                 }
-                if record.state.phase == Phase::Running {
+                if record.state.phase.is_live() && !endpoint_fits(&endpoints, &record) {
+                    findings.push(finding(
+                        "endpoint",
+                        id,
+                        "runs on the default network, which does not know it",
+                    ));
+                }
+                if record.state.phase.is_live() {
                     let init = record.state.init.map_or(0, |p| p.pid);
                     if !std::path::Path::new(&format!("/proc/{init}")).exists() {
                         findings.push(finding(
@@ -61,6 +71,12 @@ impl Containers {
                 "has one, but does not run",
             ));
         }
+        for (id, _) in endpoints {
+            let damaged = shared.read_index().damaged.clone();
+            if !running.contains(&id) && damaged.iter().all(|(other, _)| *other != Some(id)) {
+                findings.push(finding("endpoint", &id, "has one, but does not run"));
+            }
+        }
         for name in cgroup::children(&shared.facts.cgroup_parent) {
             let Ok(id) = name.parse::<ContainerId>() else {
                 continue;
@@ -71,6 +87,13 @@ impl Containers {
         }
         findings
     }
+}
+
+/// Whether a running container has the place on the default network that its snapshot tells of.
+fn endpoint_fits(endpoints: &BTreeMap<ContainerId, Endpoint>, record: &Record) -> bool {
+    let told = record.state.endpoint.as_ref();
+    record.host.network != Network::Bridge
+        || told.is_some_and(|endpoint| endpoints.get(&record.id) == Some(endpoint))
 }
 
 fn finding(kind: &'static str, id: &ContainerId, what: &str) -> Finding {

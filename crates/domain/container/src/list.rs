@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use regex_lite::Regex;
 
+use crate::network::parse_exposed;
 use crate::record::{Network, Phase, Record};
 
 /// A filter that cannot be used.
@@ -119,7 +120,7 @@ impl Filter {
                         && any(&|v| v.parse() == Ok(record.state.exit_code))
                 }
                 "ancestor" => any(&|v| ancestor(record, v)),
-                "network" => any(&|v| record.host.network.name() == v),
+                "network" => any(&|v| on_network(record, v)),
                 "volume" => any(&|v| {
                     record
                         .host
@@ -136,12 +137,30 @@ impl Filter {
                 }),
                 "health" => any(&|v| v == "none"),
                 "is-task" => any(&|v| matches!(v, "0" | "false")),
-                "publish" => false,
+                "publish" => any(&|v| publishes(record, v)),
                 // Bounds are applied by the caller; isolation means nothing on Linux.
                 _ => true,
             }
         })
     }
+}
+
+/// By the network's name, or by its id or the head of it where that is known from an endpoint.
+fn on_network(record: &Record, key: &str) -> bool {
+    let endpoint = record.state.endpoint.as_ref();
+    record.host.network.name() == key
+        || endpoint.is_some_and(|e| !key.is_empty() && e.network.starts_with(key))
+}
+
+/// Whether the container is published on a port of the host that `port[-port][/protocol]` names.
+fn publishes(record: &Record, text: &str) -> bool {
+    let Some((first, last, protocol)) = parse_exposed(text) else {
+        return false;
+    };
+    let published = record.state.endpoint.iter().flat_map(|e| &e.published);
+    published
+        .filter(|p| p.protocol == protocol)
+        .any(|p| (first..=last).contains(&p.host_port))
 }
 
 fn is(record: &Record, key: &str) -> bool {
@@ -158,7 +177,7 @@ fn label(record: &Record, term: &str) -> bool {
 impl Network {
     /// Reads a network's name.
     pub fn by_name(name: &str) -> Option<Self> {
-        [Self::None, Self::Host]
+        [Self::None, Self::Host, Self::Bridge]
             .into_iter()
             .find(|n| n.name() == name)
     }

@@ -1,7 +1,9 @@
 //! A container as it is persisted: one row, written whole.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use berth_network::{Endpoint, PortRequest};
 use berth_types::launch::ProcessIdentity;
 use berth_types::{ContainerId, Digest, LayerId, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -86,12 +88,20 @@ pub struct Settings {
 pub struct HostSettings {
     /// The network.
     pub network: Network,
+    /// Ports to publish.
+    pub ports: Vec<PortRequest>,
+    /// Publish every exposed port, on this address of the host.
+    pub publish_all: Option<Ipv4Addr>,
+    /// The hardware address that was asked for.
+    pub mac: Option<[u8; 6]>,
     /// Directories and files of the host inside the container.
     pub binds: Vec<Bind>,
     /// Memory file systems: mount point and options.
     pub tmpfs: BTreeMap<String, String>,
     /// Removed as soon as it exits.
     pub auto_remove: bool,
+    /// Started again when it ends.
+    pub restart: RestartPolicy,
     /// All rights of the host's root.
     pub privileged: bool,
     /// Capabilities added to the default set, as given.
@@ -142,6 +152,24 @@ pub struct HostSettings {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// Whether a container is started again when it ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartPolicy {
+    /// No.
+    #[default]
+    No,
+    /// Whatever the reason, and when the engine starts.
+    Always,
+    /// The same, unless a person stopped it.
+    UnlessStopped,
+    /// When it failed.
+    OnFailure {
+        /// Tries before it is given up; 0 for no end.
+        max: u32,
+    },
+}
+
 /// Which network a container has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -151,15 +179,36 @@ pub enum Network {
     None,
     /// The host's network.
     Host,
+    /// The engine's default network: a bridge.
+    Bridge,
+    /// The network namespace of another container.
+    Container(ContainerId),
 }
 
 impl Network {
     /// The network's name on the API.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::None => "none",
-            Self::Host => "host",
+            Self::None => "none".to_owned(),
+            Self::Host => "host".to_owned(),
+            Self::Bridge => "bridge".to_owned(),
+            Self::Container(id) => format!("container:{id}"),
         }
+    }
+
+    /// What makes the network, in the API's word; empty for another container's.
+    pub fn driver(self) -> &'static str {
+        match self {
+            Self::None => "null",
+            Self::Host => "host",
+            Self::Bridge => "bridge",
+            Self::Container(_) => "",
+        }
+    }
+
+    /// Whether the container's network namespace is made for it.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::None | Self::Bridge)
     }
 }
 
@@ -258,6 +307,30 @@ pub struct State {
     pub init: Option<ProcessIdentity>,
     /// Its monitor, while it runs.
     pub monitor: Option<ProcessIdentity>,
+    /// Its place on the network, while it runs. Kept in its runtime directory, not in the row.
+    #[serde(skip)]
+    pub endpoint: Option<Endpoint>,
+    /// What its restarts need to know.
+    #[serde(default)]
+    pub restart: Restarts,
+}
+
+/// What the restarts of a container need to know, also after the engine was killed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restarts {
+    /// Restarts by the policy since a person started it.
+    pub count: u32,
+    /// The newest pause before a restart, milliseconds.
+    pub pause_ms: u64,
+    /// When the next start is due, while it waits for one.
+    pub due: Option<Timestamp>,
+    /// A person asked it to end or sent it a signal; forgotten when it is started.
+    pub manually_stopped: bool,
+    /// This run is not followed by another, whatever the policy says.
+    pub cancelled: bool,
+    /// A person asked for a restart: this run is followed by another, whatever the policy says.
+    pub asked: bool,
 }
 
 impl State {
@@ -272,6 +345,8 @@ impl State {
             oom_killed: false,
             init: None,
             monitor: None,
+            endpoint: None,
+            restart: Restarts::default(),
         }
     }
 }
@@ -288,6 +363,10 @@ pub enum Phase {
     Starting,
     /// Its program runs.
     Running,
+    /// Its program is frozen.
+    Paused,
+    /// Its program ended and is started again when [`Restarts::due`] has come.
+    Restarting,
     /// Its program ended.
     Exited,
     /// Being removed.
@@ -297,11 +376,23 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether its program is there, running or frozen.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// Whether its program is there or on its way: what a list shows that is not asked for all.
+    pub fn is_active(self) -> bool {
+        self.is_live() || matches!(self, Self::Starting | Self::Restarting)
+    }
+
     /// The word on the API.
     pub fn word(self) -> &'static str {
         match self {
             Self::Created | Self::Starting => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Removing | Self::Removed => "removing",
         }

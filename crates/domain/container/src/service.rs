@@ -19,16 +19,16 @@ use crate::error::ContainerError;
 use crate::events;
 use crate::lifecycle::Input;
 use crate::logs::{LogOptions, LogReader};
-use crate::record::{Log, Phase, Record};
+use crate::record::{Log, Network, Phase, Record};
 use crate::shared::Shared;
 use crate::spec::HostFacts;
-use crate::{names, signal, tables};
+use crate::{names, signal, tables, verbs};
 
 /// Seconds between the polite signal and SIGKILL unless the request or the container says
 /// otherwise.
 pub const STOP_TIMEOUT: i64 = 10;
 /// How long a kill waits for the death of its victim.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// Names that are tried before a minted one is given up.
 const NAME_ATTEMPTS: u32 = 8;
 
@@ -73,10 +73,9 @@ impl Containers {
         self.shared.images.resolve(caller, image)?;
         let Some(name) = name else { return Ok(()) };
         create::check_name(name)?;
-        let key = (caller.scope.clone(), name.to_owned());
-        match self.shared.read_index().by_name.get(&key) {
+        match self.shared.read_index().by_name.get(name) {
             Some(id) => Err(ContainerError::NameTaken {
-                name: key.1,
+                name: name.to_owned(),
                 id: id.to_string(),
             }),
             None => Ok(()),
@@ -96,6 +95,10 @@ impl Containers {
         self.shared
             .filters
             .check(&request.host, self.shared.facts.capabilities)?;
+        let owner = match &request.owner {
+            Some(owner) if caller.scope.is_root() => owner.clone(),
+            _ => caller.scope.clone(),
+        };
         let id = ContainerId::from_bytes(random()?);
         if let Some(name) = &request.name {
             create::check_name(name)?;
@@ -112,7 +115,7 @@ impl Containers {
                 layers: &image.layers,
                 defaults: &image.config.config,
             };
-            let scope = caller.scope.clone();
+            let scope = owner.clone();
             let now = Timestamp::now();
             let asked = request.clone();
             let (record, warnings) =
@@ -132,24 +135,24 @@ impl Containers {
     /// Writes the row with all it claims, then makes the directories. A row whose directories an
     /// interrupted create did not make is complete all the same: a start makes them.
     async fn insert(&self, record: Record, image: Arc<Image>) -> Result<(), ContainerError> {
-        let key = (record.owner.clone(), record.name.clone());
+        let name = record.name.clone();
         let taken = |id: ContainerId| ContainerError::NameTaken {
-            name: key.1.clone(),
+            name: name.clone(),
             id: id.to_string(),
         };
-        if let Some(id) = self.shared.read_index().by_name.get(&key) {
+        if let Some(id) = self.shared.read_index().by_name.get(&name) {
             return Err(taken(*id));
         }
         failpoint::hit("create.begin");
         let (id, row) = (record.id, record.clone());
-        let name = tables::name_key(&record.owner, &record.name);
+        let key = name.clone();
         let insert = move |txn: &mut WriteTxn<'_>| -> Result<Option<ContainerId>, ContainerError> {
-            if let Some(holder) = txn.get(&tables::NAMES, &name)? {
+            if let Some(holder) = txn.get(&tables::NAMES, &key)? {
                 return Ok(Some(holder));
             }
             Images::pin(txn, &image, &id.to_string())?;
             Storage::reserve(txn, id, row.layers.last().copied())?;
-            txn.put(&tables::NAMES, &name, &id)?;
+            txn.put(&tables::NAMES, &key, &id)?;
             txn.put(&tables::CONTAINERS, &id, &row)?;
             Ok(None)
         };
@@ -171,10 +174,13 @@ impl Containers {
             return Err(error.into());
         }
         failpoint::hit("create.prepared");
-        let handle = actor::spawn(Arc::clone(&self.shared), record, None, None);
-        let mut index = self.shared.write_index();
-        index.by_name.insert(key, id);
-        index.by_id.insert(id, handle);
+        let handle = actor::spawn(Arc::clone(&self.shared), record.clone(), None, None);
+        {
+            let mut index = self.shared.write_index();
+            index.by_name.insert(name, id);
+            index.by_id.insert(id, handle);
+        }
+        events::publish(&self.shared, &record, "create", &[]);
         Ok(())
     }
 
@@ -198,9 +204,13 @@ impl Containers {
             signal::parse(name)?
         };
         let mut watch = handle.snapshot.clone();
+        let ends = verbs::ends(&watch.borrow().settings, number);
         let over = run_is_over(&watch.borrow());
         handle
-            .step(Input::Signal(number))
+            .step(Input::Signal {
+                signal: number,
+                ends,
+            })
             .await
             .map_err(|error| match error {
                 ContainerError::Conflict(why) => {
@@ -231,18 +241,7 @@ impl Containers {
     ) -> Result<Report, ContainerError> {
         let handle = self.find(caller, key)?;
         let settings = handle.snapshot.borrow().settings.clone();
-        let name = signal
-            .filter(|s| !s.is_empty())
-            .unwrap_or(&settings.stop_signal);
-        let signal = if name.is_empty() {
-            signal::TERM
-        } else {
-            signal::parse(name)?
-        };
-        let seconds = timeout.or(settings.stop_timeout).unwrap_or(STOP_TIMEOUT);
-        let kill_at = u64::try_from(seconds)
-            .ok()
-            .map(|s| after(Duration::from_secs(s)));
+        let (signal, seconds, kill_at) = verbs::patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
         let over = run_is_over(&watch.borrow());
         let report = handle.step(Input::Stop { signal, kill_at }).await?;
@@ -276,7 +275,7 @@ impl Containers {
             Err(ContainerError::Removing(_) | ContainerError::NotFound(_)) if force => {}
             other => drop(other?),
         }
-        let over = |r: &Arc<Record>| r.state.phase != Phase::Running;
+        let over = |r: &Arc<Record>| !r.state.phase.is_live();
         let over = tokio::time::timeout(KILL_PATIENCE, watch.wait_for(over)).await;
         match over.map(|seen| seen.map(|record| record.state.phase)) {
             // The sender is dropped with the actor, which ends when the container is gone.
@@ -306,12 +305,11 @@ impl Containers {
             _ if now.state.phase == Phase::Removed => true,
             // Who is late finds the next run begun, but the end of the one before as well.
             WaitCondition::NotRunning => {
-                !matches!(now.state.phase, Phase::Running | Phase::Starting)
-                    || now.state.finished_at != first.state.finished_at
+                !now.state.phase.is_active() || now.state.finished_at != first.state.finished_at
             }
             WaitCondition::NextExit => {
                 now.state.finished_at != first.state.finished_at
-                    || (now.state.phase != Phase::Running && now.state.error != first.state.error)
+                    || (!now.state.phase.is_live() && now.state.error != first.state.error)
             }
             WaitCondition::Removed => false,
         };
@@ -452,6 +450,11 @@ impl Containers {
             .snapshot(record.id, &record.layers)
     }
 
+    /// The id of the network that a container is on; none in another container's namespace.
+    pub fn network_id(&self, network: Network) -> Option<String> {
+        crate::network::network_id(&self.shared, network)
+    }
+
     /// What the host adds to containers.
     pub fn facts(&self) -> &HostFacts {
         &self.shared.facts
@@ -470,8 +473,8 @@ impl Containers {
             return Some(handle).filter(visible).cloned().ok_or_else(missing);
         }
         let name = key.strip_prefix('/').unwrap_or(key);
-        let named = index.by_name.get(&(caller.scope.clone(), name.to_owned()));
-        if let Some(handle) = named.and_then(|id| index.by_id.get(id)) {
+        let named = index.by_name.get(name).and_then(|id| index.by_id.get(id));
+        if let Some(handle) = named.filter(visible) {
             return Ok(handle.clone());
         }
         let prefix = |c: char| matches!(c, '0'..='9' | 'a'..='f');
@@ -493,12 +496,12 @@ impl Containers {
 }
 
 /// Whether the run that `seen` shows is over, though another may have begun.
-fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send + use<> {
+pub(crate) fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send + use<> {
     let began = seen.state.started_at;
-    move |now| now.state.phase != Phase::Running || now.state.started_at != began
+    move |now| !now.state.phase.is_live() || now.state.started_at != began
 }
 
-fn after(duration: Duration) -> Timestamp {
+pub(crate) fn after(duration: Duration) -> Timestamp {
     let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_add(nanos))
 }

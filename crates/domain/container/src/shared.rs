@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
+use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
-use berth_types::{ContainerId, Scope, chain};
+use berth_types::{ContainerId, chain};
 use tokio::sync::{Semaphore, watch};
 
 use crate::actor::Handle;
@@ -32,6 +33,8 @@ pub struct Deps {
     pub storage: Storage,
     /// Images.
     pub images: Images,
+    /// Networks.
+    pub networks: Networks,
     /// Who starts monitors.
     pub launcher: Arc<dyn Launcher>,
     /// `EXEC_ROOT`.
@@ -47,6 +50,11 @@ pub(crate) struct Shared {
     pub db: Db,
     pub storage: Storage,
     pub images: Images,
+    pub networks: Networks,
+    /// Id of the default network, once it was asked for.
+    pub bridge_id: OnceLock<Option<String>>,
+    /// Shut while the boot sweeps the network: what comes on it then would be taken off again.
+    pub gate: RwLock<()>,
     pub launcher: Arc<dyn Launcher>,
     pub exec_root: PathBuf,
     pub facts: HostFacts,
@@ -57,13 +65,16 @@ pub(crate) struct Shared {
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
     pub pending: watch::Sender<usize>,
+    /// Whether the boot has swept: before that nothing is started, so that what it finds without
+    /// an owner is nobody's.
+    swept: watch::Sender<bool>,
 }
 
 /// Who is there, by id and by name.
 #[derive(Default)]
 pub(crate) struct Index {
     pub by_id: HashMap<ContainerId, Handle>,
-    pub by_name: BTreeMap<(Scope, String), ContainerId>,
+    pub by_name: BTreeMap<String, ContainerId>,
     /// Rows that could not be read, and why; their files are left alone.
     pub damaged: Vec<(Option<ContainerId>, String)>,
 }
@@ -74,6 +85,9 @@ impl Shared {
             db: deps.db,
             storage: deps.storage,
             images: deps.images,
+            networks: deps.networks,
+            bridge_id: OnceLock::new(),
+            gate: RwLock::default(),
             launcher: deps.launcher,
             exec_root: deps.exec_root,
             facts: deps.facts,
@@ -83,7 +97,19 @@ impl Shared {
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
+            swept: watch::Sender::new(false),
         }
+    }
+
+    /// Resolves when the boot has swept.
+    pub(crate) async fn swept(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.swept.subscribe().wait_for(|done| *done).await;
+    }
+
+    /// The boot has swept.
+    pub(crate) fn set_swept(&self) {
+        self.swept.send_replace(true);
     }
 
     /// Where a run announces itself.
@@ -120,7 +146,7 @@ impl Shared {
     pub(crate) async fn remove(self: &Arc<Self>, record: &Record) -> Result<(), ContainerError> {
         failpoint::hit("remove.before-commit");
         let (id, image, image_owner) = (record.id, record.image, record.image_owner.clone());
-        let name = tables::name_key(&record.owner, &record.name);
+        let name = record.name.clone();
         let condemn = move |txn: &mut WriteTxn<'_>| -> Result<(), ContainerError> {
             txn.remove(&tables::CONTAINERS, &id)?;
             if txn.get(&tables::NAMES, &name)? == Some(id) {
@@ -137,9 +163,7 @@ impl Shared {
         {
             let mut index = self.write_index();
             index.by_id.remove(&id);
-            index
-                .by_name
-                .remove(&(record.owner.clone(), record.name.clone()));
+            index.by_name.remove(&record.name);
         }
         self.execs.forget(id);
         self.collect_later(id);

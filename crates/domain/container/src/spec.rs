@@ -203,7 +203,7 @@ fn linux(record: &Record, facts: &HostFacts) -> oci::Linux {
         None => default,
     };
     let mut sysctl = host.sysctls.clone();
-    if host.network == Network::None {
+    if host.network.is_own() {
         for (key, value) in [
             ("net.ipv4.ip_unprivileged_port_start", "0"),
             ("net.ipv4.ping_group_range", "0 2147483647"),

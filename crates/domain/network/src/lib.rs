@@ -1,9 +1,19 @@
 //! The default network of an engine: a bridge, an address for every container, the way out, and
 //! published ports.
 
+mod bridge;
 mod endpoint;
 mod error;
+mod firewall;
+mod link;
+mod network;
+mod pool;
+mod ports;
+mod resolvers;
 mod service;
+mod subnet;
+mod sysctl;
+mod warnings;
 
 pub use endpoint::{
     AttachRequest, Attachment, Endpoint, PortRange, PortRequest, Protocol, Published,

@@ -8,6 +8,8 @@ use berth_types::{ContainerId, InstallId};
 
 use crate::endpoint::{AttachRequest, Attachment, Endpoint};
 use crate::error::NetworkError;
+use crate::network::Network;
+use crate::{resolvers, warnings};
 
 /// How the default network is set up, from the engine's flags.
 #[derive(Debug, Clone)]
@@ -64,16 +66,41 @@ pub struct Summary {
 /// The networks of one engine. Cheap to clone. Every verb may block.
 #[derive(Clone)]
 pub struct Networks {
-    config: Arc<NetworkConfig>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: NetworkConfig,
+    /// The default network, or why there is none.
+    network: Result<Network, String>,
 }
 
 impl Networks {
     /// Makes the bridge or takes up the one that is there. What the kernel refuses is kept as the
     /// answer to every [`Networks::attach`]: an engine starts without a network.
+    ///
+    /// The firewall table of an earlier engine stays in force, ports and all, until
+    /// [`Networks::sweep`]; so an engine that starts calls `open`, [`Networks::adopt`] for each
+    /// running container, then `sweep`.
     pub fn open(config: NetworkConfig) -> Self {
+        let network = match &config.bridge {
+            None => Err("there is no bridge: the engine runs with --bridge none".to_owned()),
+            Some(name) => Network::open(&config, name).map_err(|error| {
+                let sentence = sentence(&error);
+                tracing::error!(error = sentence, "the default network cannot be used");
+                sentence
+            }),
+        };
         Self {
-            config: Arc::new(config),
+            inner: Arc::new(Inner { config, network }),
         }
+    }
+
+    fn network(&self) -> Result<&Network, NetworkError> {
+        let network = self.inner.network.as_ref();
+        network.map_err(|why| {
+            NetworkError::Unavailable(format!("network bridge cannot be used: {why}"))
+        })
     }
 
     /// Makes a namespace with a link to the bridge, and publishes ports.
@@ -85,50 +112,68 @@ impl Networks {
         id: ContainerId,
         request: &AttachRequest,
     ) -> Result<Attachment, NetworkError> {
-        let _ = (id, request);
-        Err(NetworkError::Unavailable(format!(
-            "there is no bridge {:?}",
-            self.config.bridge
-        )))
+        self.network()?.attach(id, request)
     }
 
-    /// Takes up the endpoint of a container that an earlier engine started.
+    /// Takes up the endpoint of a container that an earlier engine started. A port that another
+    /// program of the host has by now stays published: the redirection comes first.
     ///
     /// # Errors
-    /// Its address or one of its ports is somebody else's now.
+    /// Its address or one of its ports is another container's; then nothing is taken up.
     pub fn adopt(&self, id: ContainerId, endpoint: &Endpoint) -> Result<(), NetworkError> {
-        let _ = (id, endpoint);
-        Ok(())
+        self.network()?.adopt(id, endpoint)
     }
 
     /// Gives back what a container had: ports at once, the link with its namespace. Nothing where
     /// it had nothing.
     pub fn detach(&self, id: ContainerId) {
-        let _ = id;
+        if let Ok(network) = self.network() {
+            network.detach(id);
+        }
     }
 
-    /// Gives back what nobody of `live` has: after a boot, when all were adopted.
+    /// Gives back what nobody of `live` has: after a boot, when all were adopted. From now on the
+    /// firewall table says what this engine knows, and no more.
     pub fn sweep(&self, live: &BTreeSet<ContainerId>) {
-        let _ = live;
+        if let Ok(network) = self.network() {
+            network.sweep(live);
+        }
     }
 
     /// The default network; none for an engine without one.
     pub fn summary(&self) -> Option<Summary> {
-        None
+        self.network().ok().map(Network::summary)
     }
 
     /// What a person should know: other firewall tables that drop what this one accepts, a
     /// bridge that could not be made.
     pub fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        match &self.inner.network {
+            Ok(network) => warnings::of(&self.inner.config, network.bridge_name()),
+            Err(_) if self.inner.config.bridge.is_none() => Vec::new(),
+            Err(why) => vec![format!("The default network cannot be used: {why}")],
+        }
     }
 
     /// Name servers for `/etc/resolv.conf`, from the host's own.
     pub fn resolvers(&self) -> Resolvers {
-        Resolvers::default()
+        match self.network() {
+            Ok(network) => network.resolvers(),
+            Err(_) => resolvers::of_host().usable(),
+        }
     }
 
     /// Takes away what was made on the host and is of no use without containers: at an orderly
     /// end of an engine that has none left on the network.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        if let Ok(network) = self.network() {
+            network.close();
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn sentence(error: &NetworkError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

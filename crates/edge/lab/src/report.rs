@@ -1,11 +1,8 @@
 //! What came of a list, as a table or as JSON.
 
+use berth_console::table::columns;
 use serde_json::{Value, json};
 
-/// The least width of a column, with its padding.
-const COLUMN_MIN: usize = 10;
-/// The blanks behind the widest cell of a column.
-const PADDING: usize = 3;
 /// Digits of a shortened id.
 const SHORT_ID: usize = 12;
 
@@ -142,33 +139,6 @@ fn bytes(number: i64) -> String {
     }
     let text = format!("{size:.2}");
     format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-fn columns(lines: &[Vec<String>]) -> String {
-    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells
-            .map(|c| c.chars().count() + PADDING)
-            .max()
-            .unwrap_or(0)
-            .max(COLUMN_MIN)
-    };
-    let widths: Vec<usize> = (0..count).map(width).collect();
-    let mut out = String::new();
-    for line in lines {
-        for (index, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            out.push_str(cell);
-            if index + 1 < line.len() {
-                out.extend(std::iter::repeat_n(
-                    ' ',
-                    width.saturating_sub(cell.chars().count()),
-                ));
-            }
-        }
-        out.push('\n');
-    }
-    out
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod memfd;
 pub mod memory;
 pub mod mount;
 pub mod netlink;
+pub mod netns;
 pub mod path;
 pub mod pidfd;
 pub mod process;

@@ -24,6 +24,12 @@ pub enum Arity {
     Some,
     /// One or two.
     OneOrTwo,
+    /// One or two, which is said in one sentence.
+    FromOneToTwo,
+    /// Two.
+    Two,
+    /// Two or more.
+    TwoOrMore,
     /// None or one.
     Optional,
     /// Any number.
@@ -97,6 +103,11 @@ impl Usage {
             (Arity::Some, 0) => ("requires at least 1 argument", "See"),
             (Arity::OneOrTwo, 0) => ("requires at least 1 argument", "See"),
             (Arity::OneOrTwo, 3..) => ("requires at most 2 arguments", "Run"),
+            (Arity::FromOneToTwo, 0 | 3..) => {
+                ("requires at least 1 and at most 2 arguments", "Run")
+            }
+            (Arity::Two, 0..=1 | 3..) => ("requires 2 arguments", "Run"),
+            (Arity::TwoOrMore, 0..=1) => ("requires at least 2 arguments", "See"),
             (Arity::Optional, 2..) => ("requires at most 1 argument", "Run"),
             _ => return Ok(()),
         };

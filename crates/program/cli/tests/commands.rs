@@ -34,6 +34,7 @@ fn ours(text: &str) -> String {
         ("docker: ", "berth: "),
         ("'docker ", "'berth "),
         ("Usage:  docker", "Usage:  berth"),
+        ("\tdocker ", "\tberth "),
         ("28.2.2", OWN_VERSION),
         // A slip of docker 28.2's own.
         ("SRun '", "Run '"),
@@ -143,6 +144,80 @@ fn run_attaches_and_waits_before_it_starts() {
 }
 
 #[test]
+fn a_missing_image_is_pulled_and_the_container_created_again() {
+    let engine = Engine::start();
+    let output = berth(&engine, &["run", "-d", "absent"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).starts_with("4f5e6d7c8b9a"));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.starts_with(
+            "Unable to find image 'absent:latest' locally\nlatest: Pulling from library/absent\n"
+        ),
+        "{stderr}"
+    );
+    let never = berth(&engine, &["create", "--pull", "never", "missing"])
+        .output()
+        .unwrap();
+    assert_eq!(never.status.code(), Some(125));
+    assert!(text(&never.stderr).contains("No such image"));
+}
+
+#[test]
+fn a_further_process_has_streams_and_an_exit_status() {
+    let engine = Engine::start();
+    let output = berth(&engine, &["exec", "-e", "A=b", "web", "sh", "-c", "x"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("out\n".into(), "err\n".into())
+    );
+    assert_eq!(output.status.code(), Some(7));
+    let typed = finish(berth(&engine, &["exec", "-i", "web", "cat"]), b"in");
+    assert_eq!(text(&typed.stdout), "inout\n");
+}
+
+#[test]
+fn files_are_copied_both_ways() {
+    let engine = Engine::start();
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let out = berth(&engine, &["cp", "web:/etc/motd", &path("motd")])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (text(&out.stderr), out.status.code()),
+        (String::new(), Some(0))
+    );
+    assert_eq!(std::fs::read_to_string(path("motd")).unwrap(), "hello\n");
+    let there = berth(&engine, &["cp", &path("motd"), "web:/etc"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (text(&there.stderr), there.status.code()),
+        (String::new(), Some(0))
+    );
+    let gone = berth(&engine, &["cp", &path("nothing"), "web:/etc"])
+        .output()
+        .unwrap();
+    assert!(text(&gone.stderr).contains("no such file or directory"));
+    let (put, archive) = engine.put().unwrap();
+    assert!(
+        put.contains("path=/etc") || put.contains("path=%2Fetc"),
+        "{put}"
+    );
+    assert!(put.contains("noOverwriteDirNonDir=true"), "{put}");
+    let mut archive = tar::Archive::new(archive.as_slice());
+    let names: Vec<_> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().into_owned())
+        .collect();
+    assert_eq!(names, [std::path::Path::new("motd")]);
+}
+
+#[test]
 fn signals_reach_the_container() {
     let engine = Engine::start();
     engine.hold();
@@ -197,7 +272,7 @@ fn what_keeps_a_container_from_starting_is_the_exit_status() {
         (
             "missing",
             125,
-            "Unable to find image 'missing:latest' locally\nberth: Error response from daemon: No such image: missing:latest",
+            "Unable to find image 'missing:latest' locally\nberth: Error response from daemon: pull access denied for missing",
         ),
     ] {
         let output = berth(&engine, &["run", "-d", image]).output().unwrap();

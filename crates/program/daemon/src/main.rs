@@ -17,10 +17,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use berth_container::{Containers, Deps, HostCapacity, HostFacts};
 use berth_image::Images;
+use berth_network::{NetworkConfig, Networks};
 use berth_shim::ShimLauncher;
 use berth_storage::Storage;
 use berth_store::Db;
-use berth_types::{Caller, chain};
+use berth_types::{Caller, InstallId, Timestamp, chain};
 use berth_unpack::Unpacker;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -30,7 +31,7 @@ use tokio::sync::{Semaphore, watch};
 use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
-use rest::{Api, ContainersApi, ExecApi, IMPORTS, ImagesApi, SystemApi};
+use rest::{Api, ContainersApi, ExecApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SystemApi};
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
@@ -120,10 +121,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         cpus: host.cpus,
         swap_limit: host.swap_limit,
     };
+    let networks = open_networks(&config, db.install_id()).await?;
+    let events = db.events().clone();
     let (containers, boot) = Containers::open(Deps {
         db,
         storage: storage.clone(),
         images: images.clone(),
+        networks: networks.clone(),
         launcher: Arc::new(launcher),
         exec_root: config.exec_root.clone(),
         facts,
@@ -145,11 +149,25 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         },
         images: ImagesApi {
             images: images.clone(),
+            containers: containers.clone(),
             storage: storage.clone(),
             imports: Arc::new(Semaphore::new(IMPORTS)),
         },
+        networks: NetworksApi {
+            networks: networks.clone(),
+            containers: containers.clone(),
+            config: Arc::clone(&config),
+            since: Timestamp::now(),
+        },
+        life: LifeApi {
+            containers: containers.clone(),
+            images: images.clone(),
+            storage: storage.clone(),
+            events,
+        },
         system: SystemApi {
             containers,
+            networks: networks.clone(),
             images,
             storage,
             host,
@@ -157,10 +175,31 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         },
     };
     let served = listen(&config, api).await;
+    // So does the bridge.
+    let _ = tokio::task::spawn_blocking(move || networks.close()).await;
     // The levels above the containers go with the last of them.
     berth_sys::cgroup::remove_if_empty(&cgroup_parent);
     berth_sys::cgroup::remove_if_empty(&config.cgroup_parent);
     served
+}
+
+/// Sets the default network up, off the threads that answer requests.
+async fn open_networks(config: &Config, install_id: InstallId) -> anyhow::Result<Networks> {
+    let options = &config.network;
+    let wanted = NetworkConfig {
+        install_id,
+        bridge: options.bridge.clone(),
+        address: options.address,
+        pool: options.pool,
+        mtu: options.mtu,
+        talk: options.talk,
+        masquerade: options.masquerade,
+        forward: options.forward,
+        firewall: options.firewall,
+    };
+    tokio::task::spawn_blocking(move || Networks::open(wanted))
+        .await
+        .context("the default network was not set up")
 }
 
 /// An error with its causes, for a person at a terminal.

@@ -9,7 +9,7 @@ use super::error::ClientError;
 use super::streams::{BodyReader, Input, Output};
 use super::transport::{Answer, Call};
 use super::url::{Query, segment};
-use crate::berth::{TIMINGS_HEADER, Timings};
+use crate::berth::{OWNER_QUERY, TIMINGS_HEADER, Timings};
 use crate::container::{
     ContainerCreateRequest, ContainerCreateResponse, ContainerInspect, ContainerSummary,
     WaitCondition, WaitResponse,
@@ -79,6 +79,12 @@ pub struct AttachOptions {
     pub stream: bool,
     /// Keys that end the attachment, such as `ctrl-p,ctrl-q`.
     pub detach_keys: Option<String>,
+    /// Berth's own: of a terminal, first what its screen shows now.
+    pub screen: bool,
+    /// Berth's own: the container never waits for this client, which then misses output.
+    pub watch: bool,
+    /// Berth's own: what the others on this terminal are told, such as `ann is watching`.
+    pub announce: Option<String>,
 }
 
 /// A container's streams. The output is framed (see [`crate::stream`]) unless the container has a
@@ -88,6 +94,32 @@ pub struct Attached {
     pub output: Output,
     /// To the container.
     pub input: Input,
+}
+
+impl Attached {
+    /// The streams of a request that asked for an upgrade. An engine that does not know upgrades
+    /// answers with the output alone, which is enough where nothing is to be sent.
+    pub(super) async fn take_over(answer: Answer, stdin: bool) -> Result<Self, ClientError> {
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let broken = answer.broken();
+            let connection = hyper::upgrade::on(answer.into_response())
+                .await
+                .map_err(broken)?;
+            let (output, input) = tokio::io::split(TokioIo::new(connection));
+            return Ok(Self {
+                output: Box::new(output),
+                input: Box::new(input),
+            });
+        }
+        if stdin {
+            return Err(ClientError::NotUpgraded);
+        }
+        let body: Incoming = answer.into_response().into_body();
+        Ok(Self {
+            output: Box::new(BodyReader::new(body)),
+            input: Box::new(tokio::io::sink()),
+        })
+    }
 }
 
 /// The answer to a start.
@@ -124,6 +156,24 @@ impl<'a> Containers<'a> {
     ) -> Result<ContainerCreateResponse, ClientError> {
         let mut query = Query::default();
         query.put_some("name", name);
+        let path = query.after("/containers/create");
+        self.client
+            .call(Method::POST, &path)
+            .body_json(request)
+            .json()
+            .await
+    }
+
+    /// As [`Containers::create`], for another owner (see [`OWNER_QUERY`]).
+    pub async fn create_for(
+        self,
+        owner: &str,
+        name: &str,
+        request: &ContainerCreateRequest,
+    ) -> Result<ContainerCreateResponse, ClientError> {
+        let mut query = Query::default();
+        query.put_some("name", Some(name));
+        query.put_some(OWNER_QUERY, Some(owner));
         let path = query.after("/containers/create");
         self.client
             .call(Method::POST, &path)
@@ -251,29 +301,20 @@ impl<'a> Containers<'a> {
         query.put_switch("logs", options.logs);
         query.put_switch("stream", options.stream);
         query.put_some("detachKeys", options.detach_keys.as_deref());
+        query.put_switch("screen", options.screen);
+        query.put_some("role", options.watch.then_some("watch"));
+        query.put_some("announce", options.announce.as_deref());
         let answer = self.verb(id, "attach", query).upgrade().send().await?;
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let broken = answer.broken();
-            let connection = hyper::upgrade::on(answer.into_response())
-                .await
-                .map_err(broken)?;
-            let (output, input) = tokio::io::split(TokioIo::new(connection));
-            return Ok(Attached {
-                output: Box::new(output),
-                input: Box::new(input),
-            });
-        }
-        if options.stdin {
-            return Err(ClientError::NotUpgraded);
-        }
-        let body: Incoming = answer.into_response().into_body();
-        Ok(Attached {
-            output: Box::new(BodyReader::new(body)),
-            input: Box::new(tokio::io::sink()),
-        })
+        Attached::take_over(answer, options.stdin).await
     }
 
-    fn verb(&self, id: &str, verb: &str, query: Query) -> Call<'a> {
+    /// The handle that it came from, for verbs in other files.
+    pub(super) fn client(self) -> &'a Client {
+        self.client
+    }
+
+    /// `POST /containers/{id}/{verb}`.
+    pub(super) fn verb(&self, id: &str, verb: &str, query: Query) -> Call<'a> {
         let path = query.after(&format!("/containers/{}/{verb}", segment(id)));
         self.client.call(Method::POST, &path)
     }

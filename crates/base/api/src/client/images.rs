@@ -59,6 +59,24 @@ impl<'a> Images<'a> {
         Ok(ProgressStream::new(answer))
     }
 
+    /// `POST /images/create?fromImage=`: an image from a registry, or from the engine itself where
+    /// it has one of that name. An empty `tag` is left out; `platform` as in `linux/arm64`, empty
+    /// for the engine's own.
+    pub async fn pull(
+        self,
+        repo: &str,
+        tag: &str,
+        platform: &str,
+    ) -> Result<ProgressStream, ClientError> {
+        let mut query = Query::default();
+        query.put("fromImage", repo);
+        query.put_some("tag", Some(tag));
+        query.put_some("platform", Some(platform));
+        let path = query.after("/images/create");
+        let answer = self.client.call(Method::POST, &path).send().await?;
+        Ok(ProgressStream::new(answer))
+    }
+
     /// `GET /images/json`; with `all` also those in between.
     pub async fn list(
         self,
@@ -78,5 +96,10 @@ impl<'a> Images<'a> {
     pub async fn inspect(self, name: &str) -> Result<ImageInspect, ClientError> {
         let path = format!("/images/{}/json", segment(name));
         self.client.call(Method::GET, &path).json().await
+    }
+
+    /// The handle that it came from, for verbs in other files.
+    pub(super) fn client(self) -> &'a Client {
+        self.client
     }
 }

@@ -5,11 +5,16 @@
 //! socket costs next to nothing, and streams, waits and hijacked connections then never stand in
 //! each other's way. Dropping a stream or a future closes its connection.
 
+mod archive;
 mod containers;
 pub mod endpoint;
 mod error;
+mod exec;
+mod image_verbs;
 mod images;
+mod life;
 mod streams;
+mod system;
 mod transport;
 mod url;
 
@@ -20,18 +25,23 @@ use hyper::Method;
 use hyper::header::HeaderMap;
 use tokio::time::timeout;
 
-use crate::berth::{FSCK_PATH, FsckReport};
+use crate::berth::{FSCK_PATH, FsckReport, TERMINALS_PATH, TerminalSummary};
+use crate::filters::Filters;
 use crate::system::{Info, Ping, Version, header};
 use crate::version::{ApiVersion, MIN, NEWEST};
 
+pub use archive::PutOptions;
 pub use containers::{
     AttachOptions, Attached, Containers, ListOptions, LogsOptions, RemoveOptions, Started, Wait,
 };
 pub use error::ClientError;
+pub use exec::Execs;
+pub use image_verbs::CommitOptions;
 pub use images::{Images, ImportOptions};
-pub use streams::{Input, Output, ProgressStream};
+pub use streams::{Input, JsonStream, Output, ProgressStream};
 
 use transport::{Address, Call};
+use url::Query;
 
 /// A connection-less handle on one engine; cheap to clone.
 #[derive(Debug, Clone)]
@@ -87,9 +97,23 @@ impl Client {
         self.call(Method::GET, FSCK_PATH).json().await
     }
 
+    /// `GET /berth/terminals`: the terminals of the running containers that pass.
+    pub async fn terminals(&self, filters: &Filters) -> Result<Vec<TerminalSummary>, ClientError> {
+        let mut query = Query::default();
+        query.put_some("filters", filters.to_query().as_deref());
+        self.call(Method::GET, &query.after(TERMINALS_PATH))
+            .json()
+            .await
+    }
+
     /// The verbs of containers.
     pub fn containers(&self) -> Containers<'_> {
         Containers::new(self)
+    }
+
+    /// The verbs of further processes.
+    pub fn execs(&self) -> Execs<'_> {
+        Execs::new(self)
     }
 
     /// The verbs of images.

@@ -1,12 +1,14 @@
-//! Bytes on their way: request bodies from readers, answers as readers, progress streams.
+//! Bytes on their way: request bodies from readers, answers as readers, streams of JSON.
 
 use std::io;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::error::ClientError;
@@ -24,7 +26,7 @@ pub type Input = Box<dyn AsyncWrite + Send + Unpin>;
 /// How much of a reader is sent at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The longest message of a progress stream.
+/// The longest message of a stream of JSON.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A request body that a reader gives.
@@ -102,17 +104,22 @@ impl AsyncRead for BodyReader {
     }
 }
 
-/// A progress stream, message by message.
-pub struct ProgressStream {
+/// A progress stream, message by message. A failure that the engine reports in the stream is a
+/// message (see [`ProgressMessage::failed`]), not an error of [`JsonStream::next`].
+pub type ProgressStream = JsonStream<ProgressMessage>;
+
+/// A stream of JSON, a message a line.
+pub struct JsonStream<T> {
     answer: Incoming,
     name: String,
     broken: Box<dyn Fn(hyper::Error) -> ClientError + Send>,
     /// Bytes that are not yet taken apart.
     pending: Vec<u8>,
     ended: bool,
+    messages: PhantomData<fn() -> T>,
 }
 
-impl ProgressStream {
+impl<T: DeserializeOwned> JsonStream<T> {
     pub(super) fn new(answer: Answer) -> Self {
         Self {
             name: answer.name().to_owned(),
@@ -120,12 +127,12 @@ impl ProgressStream {
             answer: answer.into_response().into_body(),
             pending: Vec::new(),
             ended: false,
+            messages: PhantomData,
         }
     }
 
-    /// The next message; `None` at the end. A failure that the engine reports in the stream is a
-    /// message (see [`ProgressMessage::failed`]), not an error of this function.
-    pub async fn next(&mut self) -> Result<Option<ProgressMessage>, ClientError> {
+    /// The next message; `None` at the end. May be called off and called again without losing one.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(line) = self.take_line()? {
                 if line.iter().all(u8::is_ascii_whitespace) {

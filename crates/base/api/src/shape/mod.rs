@@ -10,11 +10,15 @@
 
 mod containers;
 mod images;
+mod life;
+mod networks;
 mod requests;
 mod system;
 
 pub use containers::{container_inspect, container_summary, wait};
 pub use images::{image_inspect, image_summary};
+pub use life::{disk_usage, event};
+pub use networks::network_inspect;
 pub use requests::container_create;
 pub use system::{info, version};
 

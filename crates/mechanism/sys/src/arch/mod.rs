@@ -6,6 +6,7 @@
 //! `aarch64.rs`, its tables, and its line in the choice below.
 
 mod aarch64;
+mod program;
 mod tables;
 mod x86_64;
 

@@ -1,7 +1,8 @@
-//! `berth attach`, for containers without a terminal.
+//! `berth attach`
 
 use berth_api::client::AttachOptions;
 use berth_api::container::WaitCondition;
+use berth_console::Ended;
 use clap::Args;
 
 use super::{attached, run};
@@ -48,33 +49,39 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     if container.state.paused {
         return Err(Exit::failed(paused));
     }
-    if container.config.tty {
-        let sentence = "berth: 'attach' to a container with a terminal is not built yet";
-        return Err(Exit::failed(sentence));
-    }
     let id = container.id.as_str();
     let wait = client
         .containers()
         .wait(id, WaitCondition::NotRunning)
         .await;
     let wait = wait.map_err(|e| refused(&e))?;
+    let tty = container.config.tty;
     let stdin = !flags.no_stdin && container.config.open_stdin;
+    let seat = attached::Seat::take(tty, stdin, flags.detach_keys.as_deref())?;
     let options = AttachOptions {
         stdin,
         stdout: true,
         stderr: true,
         stream: true,
-        logs: false,
         detach_keys: flags.detach_keys,
+        // Who comes late sees what is there.
+        screen: tty,
+        ..AttachOptions::default()
     };
     let attached = client
         .containers()
         .attach(id, &options)
         .await
         .map_err(|e| refused(&e))?;
-    if flags.sig_proxy {
+    let _size = match tty {
+        true => Some(attached::follow_size(&client, id)?),
+        false => None,
+    };
+    if flags.sig_proxy && !tty {
         attached::forward_signals(&client, id)?;
     }
-    attached::connect(attached, stdin, false).await?;
-    run::exit_status(wait).await
+    match seat.converse(attached).await? {
+        Ended::Detached => Err(Exit::failed(attached::ESCAPED)),
+        Ended::Closed => run::exit_status(wait).await,
+    }
 }

@@ -1,19 +1,15 @@
 //! The streams of a container at the user's end: its output, the user's input and signals.
 
-use std::io::{self, Read, Write};
-
-use berth_api::client::{Attached, Client, Input, Output};
-use berth_api::stream::{Decoder, StreamKind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use berth_api::client::{Attached, Client, Output};
+use berth_api::exec::ResizeQuery;
+use berth_console::terminal::{self, OnSignal};
+use berth_console::{ConsoleError, Ended, Leave, Options, Raw, Size, Sizes, Stream, Typing, keys};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::exit::{Exit, PIPE_CLOSED};
 
-/// How much is read from a stream at a time.
-const CHUNK_BYTES: usize = 64 << 10;
-/// How many pieces may wait for a slow reader before the stream is held back.
-const WAITING_MAX: usize = 16;
+/// What is said to a user who left by the detach keys, where that is not simply success.
+pub const ESCAPED: &str = "read escape sequence";
 
 /// The signals that are passed on to a container's process.
 const FORWARDED: [(SignalKind, &str); 7] = [
@@ -45,117 +41,112 @@ pub fn forward_signals(client: &Client, id: &str) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Connects the user's streams with the container's until its output ends; `stdin` says whether
-/// the user's input goes there too. The end of the input closes the container's, no more.
-pub async fn connect(attached: Attached, stdin: bool, tty: bool) -> Result<(), Exit> {
-    let Attached { output, input } = attached;
-    if stdin {
-        tokio::spawn(send_input(input));
-        return show(output, tty).await;
-    }
-    // Kept to the end: letting go of it would close the connection's half.
-    let shown = show(output, tty).await;
-    drop(input);
-    shown
+/// How the user's streams meet a container's.
+#[derive(Debug)]
+pub struct Seat {
+    tty: bool,
+    stdin: bool,
+    detach_keys: Vec<u8>,
+    /// Restores the terminal when the seat is left.
+    raw: Option<Raw>,
 }
 
-/// Copies standard input. It is read on a thread of its own, because a read from a terminal or
-/// pipe cannot be called off; the thread ends with the program.
-async fn send_input(mut input: Input) {
-    let (sender, mut pieces) = mpsc::channel::<Vec<u8>>(WAITING_MAX);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let mut stdin = io::stdin().lock();
-        loop {
-            match stdin.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(read) => {
-                    if sender.blocking_send(buffer[..read].to_vec()).is_err() {
-                        return;
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
+impl Seat {
+    /// Readies the user's terminal: where both ends have one and the input goes there, every key
+    /// is passed on from here on. To be done before the start, so that nothing is echoed twice.
+    ///
+    /// # Errors
+    /// The input is wanted on a terminal and there is none here, or it refuses.
+    pub fn take(tty: bool, stdin: bool, detach_keys: Option<&str>) -> Result<Self, Exit> {
+        check(tty, stdin)?;
+        let default = || keys::parse(keys::DEFAULT).unwrap_or_default();
+        // Keys that make no sense are the engine's to refuse.
+        let detach_keys = detach_keys.map_or_else(default, |text| {
+            keys::parse(text).unwrap_or_else(|_| default())
+        });
+        let raw = match tty && stdin {
+            true => Raw::enter(OnSignal::End).map_err(|e| broken(&e))?,
+            false => None,
+        };
+        Ok(Self {
+            tty,
+            stdin,
+            detach_keys,
+            raw,
+        })
+    }
+
+    /// Connects the streams until the container's output ends, or the user leaves by the detach
+    /// keys, which the engine heeds; then the terminal is the user's again. The end of the input
+    /// closes the container's, no more.
+    pub async fn converse(self, attached: Attached) -> Result<Ended, Exit> {
+        let options = Options {
+            tty: self.tty,
+            typing: if self.stdin { Typing::On } else { Typing::Off },
+            leave: match self.tty && self.stdin {
+                true => Leave::AtEngine(&self.detach_keys),
+                false => Leave::Never,
+            },
+        };
+        let ended = berth_console::converse(attached, &options).await;
+        drop(self.raw);
+        ended.map_err(|e| broken(&e))
+    }
+}
+
+/// Whether the user's input can go to a terminal.
+///
+/// # Errors
+/// It is none, in Docker's words.
+pub fn check(tty: bool, stdin: bool) -> Result<(), Exit> {
+    if tty && stdin && !terminal::is_terminal(Stream::Stdin) {
+        return Err(Exit::failed("the input device is not a TTY"));
+    }
+    Ok(())
+}
+
+/// The user's terminal's size as `[rows, columns]`, where it is one and counts.
+pub fn console_size(tty: bool) -> Option<[u32; 2]> {
+    let size = terminal::size().filter(|_| tty)?;
+    Some([size.rows.into(), size.columns.into()])
+}
+
+/// What follows the user's window to the terminal of a container, until it is dropped.
+///
+/// # Errors
+/// The system refuses to hand over the signal.
+pub fn follow_size(client: &Client, id: &str) -> Result<Sizes, Exit> {
+    let (client, id) = (client.clone(), id.to_owned());
+    let sizes = Sizes::follow(move |size| {
+        let (client, id) = (client.clone(), id.clone());
+        async move {
+            // A container that has ended has no size; its waiter learns of it.
+            let _ = client.containers().resize(&id, cells(size)).await;
         }
     });
-    while let Some(piece) = pieces.recv().await {
-        if input.write_all(&piece).await.is_err() || input.flush().await.is_err() {
-            // The container does not read any more; its output tells the rest.
-            return;
-        }
+    sizes.map_err(|e| broken(&e))
+}
+
+/// A size as the engine wants it.
+pub fn cells(size: Size) -> ResizeQuery {
+    ResizeQuery {
+        height: size.rows,
+        width: size.columns,
     }
-    // As above: an error here means that the other side has gone already.
-    let _ = input.shutdown().await;
-    // The connection stays whole until the output has ended.
-    std::future::pending::<()>().await;
 }
 
 /// Prints a container's output to its end, taken apart into both streams unless it comes from a
 /// terminal.
-pub async fn show(mut output: Output, tty: bool) -> Result<(), Exit> {
-    let printer = Printer::start();
-    let mut decoder = Decoder::new();
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let broken = |e: &dyn std::fmt::Display| Exit::failed(format!("berth: {e}"));
-    loop {
-        let read = output.read(&mut buffer).await.map_err(|e| broken(&e))?;
-        let mut piece = buffer.get(..read).unwrap_or_default();
-        if piece.is_empty() {
-            break;
-        }
-        if tty {
-            printer.print(StreamKind::Stdout, piece).await?;
-            continue;
-        }
-        while let Some((kind, bytes)) = decoder.next(&mut piece).map_err(|e| broken(&e))? {
-            printer.print(kind, bytes).await?;
-        }
-    }
-    printer.finish().await?;
-    decoder.finish().map_err(|e| broken(&e))
+pub async fn show(output: Output, tty: bool) -> Result<(), Exit> {
+    berth_console::show(output, tty)
+        .await
+        .map_err(|e| broken(&e))
 }
 
-/// Writes on a thread of its own, so that a reader that stops reading holds back the output and
-/// nothing else: signals still reach the container.
-struct Printer {
-    pieces: mpsc::Sender<(StreamKind, Vec<u8>)>,
-    end: oneshot::Receiver<()>,
-}
-
-impl Printer {
-    fn start() -> Self {
-        let (pieces, mut waiting) = mpsc::channel::<(StreamKind, Vec<u8>)>(WAITING_MAX);
-        let (done, end) = oneshot::channel();
-        std::thread::spawn(move || {
-            while let Some((kind, bytes)) = waiting.blocking_recv() {
-                let written = match kind {
-                    StreamKind::Stdout | StreamKind::Stdin => write(&mut io::stdout(), &bytes),
-                    StreamKind::Stderr | StreamKind::Engine => write(&mut io::stderr(), &bytes),
-                };
-                if written.is_err() {
-                    return;
-                }
-            }
-            // The receiver may have gone with the program's end.
-            let _ = done.send(());
-        });
-        Self { pieces, end }
+/// The end of a command whose streams broke.
+pub fn broken(error: &ConsoleError) -> Exit {
+    match error {
+        ConsoleError::ReaderGone => Exit::silent(PIPE_CLOSED),
+        other => Exit::failed(format!("berth: {}", berth_types::chain(other))),
     }
-
-    async fn print(&self, kind: StreamKind, bytes: &[u8]) -> Result<(), Exit> {
-        let sent = self.pieces.send((kind, bytes.to_vec())).await;
-        sent.map_err(|_| Exit::silent(PIPE_CLOSED))
-    }
-
-    /// Waits until everything is written.
-    async fn finish(self) -> Result<(), Exit> {
-        drop(self.pieces);
-        self.end.await.map_err(|_| Exit::silent(PIPE_CLOSED))
-    }
-}
-
-fn write(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    to.write_all(bytes)?;
-    to.flush()
 }

@@ -1,12 +1,13 @@
 //! `berth create`, and the creation that `run` begins with.
 
 use std::io::Write as _;
-use std::str::FromStr as _;
 
 use berth_api::client::{Client, ClientError};
 use berth_api::container::ContainerCreateRequest;
-use berth_types::{ErrorKind, ImageReference};
+use berth_console::Stream;
+use berth_types::ErrorKind;
 
+use super::{image_name, pull};
 use crate::engine::{Context, not_run, sentence};
 use crate::exit::{Exit, Outcome};
 use crate::options::flags::CreateFlags;
@@ -44,11 +45,6 @@ pub fn prepare(flags: &CreateFlags, invoked: &str) -> Result<ContainerCreateRequ
             "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
         )));
     }
-    if pull == "always" {
-        return Err(wrong(
-            "'--pull always' is not built yet: import the image instead".into(),
-        ));
-    }
     let request = resolve::request(flags, &Process).map_err(wrong)?;
     match &flags.cidfile {
         Some(path) if std::path::Path::new(path).exists() => Err(wrong(format!(
@@ -58,18 +54,33 @@ pub fn prepare(flags: &CreateFlags, invoked: &str) -> Result<ContainerCreateRequ
     }
 }
 
-/// Creates the container, tells its warnings and writes its id file.
+/// Creates the container, pulls its image first where that is wanted, tells its warnings and writes
+/// its id file.
 pub async fn create(
     client: &Client,
     flags: &CreateFlags,
     request: &ContainerCreateRequest,
     invoked: &str,
 ) -> Result<String, Exit> {
-    let created = client
-        .containers()
-        .create(flags.name.as_deref(), request)
-        .await;
-    let created = created.map_err(|e| not_created(&e, flags, &request.config.image, invoked))?;
+    let image = &request.config.image;
+    if flags.pull.as_deref() == Some("always") {
+        pull(client, flags, image, invoked).await?;
+    }
+    let attempt = || client.containers().create(flags.name.as_deref(), request);
+    let created = match attempt().await {
+        Err(e) if is_missing(&e) && matches!(flags.pull.as_deref(), None | Some("missing")) => {
+            if !flags.quiet {
+                complain!(
+                    "Unable to find image '{}' locally",
+                    image_name::familiar(image)
+                );
+            }
+            pull(client, flags, image, invoked).await?;
+            attempt().await
+        }
+        other => other,
+    };
+    let created = created.map_err(|e| not_run(invoked, &sentence(&e)))?;
     for warning in &created.warnings {
         complain!("WARNING: {warning}");
     }
@@ -87,17 +98,22 @@ pub async fn create(
     Ok(created.id)
 }
 
-/// A create that failed. What is missing is nearly always the image, which Docker would now pull.
-fn not_created(error: &ClientError, flags: &CreateFlags, image: &str, invoked: &str) -> Exit {
-    let mut text = sentence(error);
-    let missing = error.status().is_some() && error.kind() == ErrorKind::NotFound;
-    if missing && flags.pull.as_deref() != Some("never") {
-        let name = ImageReference::from_str(image)
-            .map_or_else(|_| image.to_owned(), |name| name.or_latest().to_string());
-        if !flags.quiet {
-            complain!("Unable to find image '{name}' locally");
-        }
-        text.push_str("\npull is not built yet: bring the image in with 'berth import'");
-    }
-    not_run(invoked, &text)
+/// Whether it is the image that is not there; a create asks for nothing else that may be missing.
+fn is_missing(error: &ClientError) -> bool {
+    error.status().is_some() && error.kind() == ErrorKind::NotFound
+}
+
+/// Pulls the image; what the engine says about it goes to standard error, for standard output is
+/// the container's.
+async fn pull(
+    client: &Client,
+    flags: &CreateFlags,
+    image: &str,
+    invoked: &str,
+) -> Result<(), Exit> {
+    let failed = |text: &str| not_run(invoked, text);
+    let (repo, version) = image_name::wanted(image).map_err(|e| failed(&e))?;
+    let shown = (!flags.quiet).then_some(Stream::Stderr);
+    let pulled = pull::pull(client, (&repo, &version), "", shown).await;
+    pulled.map_err(|e| failed(&e.message))
 }

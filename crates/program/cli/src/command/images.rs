@@ -115,6 +115,37 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     Ok(0)
 }
 
+/// The table of images that disk usage has: what each has alone and with others.
+pub fn space_table<'a>(
+    images: impl Iterator<Item = &'a ImageSummary>,
+    now: Timestamp,
+) -> Result<String, String> {
+    let columns = [
+        "Repository",
+        "Tag",
+        "ID",
+        "CreatedSince",
+        "Size",
+        "SharedSize",
+        "UniqueSize",
+        "Containers",
+    ];
+    let rows: Vec<Row> = images
+        .map(|image| {
+            // An image is one thing here, whatever its names.
+            let tag = image.repo_tags.first().and_then(|t| t.rsplit_once(':'));
+            let (repository, tag) = tag.unwrap_or((NONE, NONE));
+            let name = Name {
+                repository: repository.to_owned(),
+                tag: tag.to_owned(),
+                digest: NONE.to_owned(),
+            };
+            row(image, &name, false, now)
+        })
+        .collect();
+    Layout::parse("", &columns, &FIELDS)?.write(&rows, &FIELDS)
+}
+
 fn shown_id(id: &str, whole: bool) -> &str {
     if whole { id } else { text::short_id(id) }
 }

@@ -1,14 +1,11 @@
 //! `berth import`
 
 use std::io::{self, Read};
-use std::pin::Pin;
-use std::task::{Context as Task, Poll, ready};
 
 use berth_api::client::ImportOptions;
 use clap::Args;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::task::JoinHandle;
 
+use super::archive::Blocking;
 use crate::engine::{Context, refused};
 use crate::exit::{Exit, Outcome};
 use crate::options::sources::open_failed;
@@ -21,9 +18,6 @@ const USAGE: Usage = Usage {
     aliases: "berth image import, berth import",
     arity: Arity::OneOrTwo,
 };
-
-/// How much of an archive is read at a time.
-const CHUNK_BYTES: usize = 256 << 10;
 
 #[derive(Debug, Args)]
 struct Flags {
@@ -83,76 +77,4 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
         }
     }
     Ok(0)
-}
-
-/// A reader, and the piece it read last.
-type Piece = (Box<dyn Read + Send>, Vec<u8>);
-
-/// A file or pipe as an asynchronous reader: each piece is read on a thread that may block.
-struct Blocking {
-    idle: Option<Piece>,
-    busy: Option<JoinHandle<io::Result<Piece>>>,
-    /// How much of the buffer has been handed on.
-    taken: usize,
-}
-
-impl Blocking {
-    fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self {
-            idle: Some((reader, Vec::new())),
-            busy: None,
-            taken: 0,
-        }
-    }
-}
-
-impl AsyncRead for Blocking {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        task: &mut Task<'_>,
-        space: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            if let Some(busy) = &mut this.busy {
-                let read = ready!(Pin::new(busy).poll(task));
-                this.busy = None;
-                this.taken = 0;
-                this.idle = Some(read.map_err(io::Error::other)??);
-                if this
-                    .idle
-                    .as_ref()
-                    .is_some_and(|(_, buffer)| buffer.is_empty())
-                {
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            let Some((reader, buffer)) = this.idle.take() else {
-                return Poll::Ready(Ok(()));
-            };
-            let rest = buffer.get(this.taken..).unwrap_or_default();
-            if !rest.is_empty() {
-                let part = rest.len().min(space.remaining());
-                space.put_slice(&rest[..part]);
-                this.taken += part;
-                this.idle = Some((reader, buffer));
-                return Poll::Ready(Ok(()));
-            }
-            this.busy = Some(tokio::task::spawn_blocking(move || {
-                read_piece(reader, buffer)
-            }));
-        }
-    }
-}
-
-fn read_piece(mut reader: Box<dyn Read + Send>, mut buffer: Vec<u8>) -> io::Result<Piece> {
-    buffer.resize(CHUNK_BYTES, 0);
-    let read = loop {
-        match reader.read(&mut buffer) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => break other?,
-        }
-    };
-    buffer.truncate(read);
-    Ok((reader, buffer))
 }

@@ -152,14 +152,14 @@ mod tests {
     #[test]
     fn unbuilt_and_unknown_are_told_apart() {
         assert!(
-            named("pull x")
+            named("build x")
                 .unwrap_err()
-                .starts_with("berth: 'pull' is not built yet")
+                .starts_with("berth: 'build' is not built yet")
         );
         assert!(
-            named("container exec x")
+            named("image push x")
                 .unwrap_err()
-                .contains("'container exec' is not built")
+                .contains("'image push' is not built")
         );
         assert_eq!(
             named("bogus").unwrap_err(),

@@ -127,6 +127,31 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     Ok(0)
 }
 
+/// The table of containers that disk usage has: what each wrote, without its image.
+pub fn space_table(containers: &[&ContainerSummary], now: Timestamp) -> Result<String, String> {
+    let columns = [
+        "ID",
+        "Image",
+        "Command",
+        "LocalVolumes",
+        "Size",
+        "RunningFor",
+        "Status",
+        "Names",
+    ];
+    let rows: Vec<Row> = containers
+        .iter()
+        .map(|container| {
+            let alone = ContainerSummary {
+                size_root_fs: None,
+                ..(*container).clone()
+            };
+            row(&alone, false, now)
+        })
+        .collect();
+    Layout::parse("", &columns, &FIELDS)?.write(&rows, &FIELDS)
+}
+
 fn shown_id(id: &str, whole: bool) -> &str {
     if whole { id } else { text::short_id(id) }
 }

@@ -3,10 +3,12 @@
 
 use berth_api::client::{AttachOptions, Client, Wait};
 use berth_api::container::{WaitCondition, WaitResponse};
+use berth_console::Ended;
 use clap::Args;
 
+use super::attached::Seat;
 use super::timings::Stopwatch;
-use super::{attached, create, misuse};
+use super::{attached, create};
 use crate::engine::{Context, not_run, not_started, sentence};
 use crate::exit::{Exit, NOT_RUN, Outcome};
 use crate::options::flags::CreateFlags;
@@ -41,7 +43,7 @@ struct Flags {
 /// Runs a container; the exit status is its own unless it is detached.
 pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     let flags: Flags = USAGE.parse(invoked, args)?;
-    check(&flags, invoked)?;
+    check(&flags)?;
     let mut request = create::prepare(&flags.create, invoked)?;
     if flags.detach {
         let config = &mut request.config;
@@ -49,6 +51,10 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
         config.attach_stdout = false;
         config.attach_stderr = false;
         config.stdin_once = false;
+    } else {
+        attached::check(request.config.tty, request.config.attach_stdin)?;
+        request.host_config.console_size =
+            attached::console_size(request.config.tty).unwrap_or(request.host_config.console_size);
     }
     let mut watch = Stopwatch::start();
     let client = context
@@ -72,7 +78,13 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
         stream: true,
         logs: false,
         detach_keys: flags.detach_keys.clone(),
+        ..AttachOptions::default()
     };
+    let seat = Seat::take(
+        config.tty,
+        config.attach_stdin,
+        flags.detach_keys.as_deref(),
+    )?;
     let attached = client
         .containers()
         .attach(&id, &options)
@@ -85,24 +97,25 @@ pub async fn run(context: &Context, invoked: &str, args: &[String]) -> Outcome {
     };
     let wait = client.containers().wait(&id, end).await.map_err(failed)?;
     watch.lap("wait");
-    if flags.sig_proxy {
+    if flags.sig_proxy && !config.tty {
         attached::forward_signals(&client, &id)?;
     }
     start(&client, &id, &flags, &mut watch, invoked).await?;
-    attached::connect(attached, config.attach_stdin, config.tty).await?;
-    exit_status(wait).await
+    let _size = match config.tty {
+        true => Some(attached::follow_size(&client, &id)?),
+        false => None,
+    };
+    match seat.converse(attached).await? {
+        Ended::Detached => Ok(0),
+        Ended::Closed => exit_status(wait).await,
+    }
 }
 
-fn check(flags: &Flags, invoked: &str) -> Result<(), Exit> {
+fn check(flags: &Flags) -> Result<(), Exit> {
     if flags.detach && !flags.create.attach.is_empty() {
         return Err(Exit::failed(
             "conflicting options: cannot specify both --attach and --detach",
         ));
-    }
-    if flags.create.tty && !flags.detach {
-        let sentence = "'-t' with the terminal attached is not built yet: leave it out, or run \
-                        the container with '-d'";
-        return Err(misuse(&USAGE, invoked, sentence));
     }
     Ok(())
 }

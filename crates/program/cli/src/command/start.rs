@@ -2,8 +2,10 @@
 
 use berth_api::client::{AttachOptions, Client, ClientError};
 use berth_api::container::WaitCondition;
+use berth_console::Ended;
 use clap::Args;
 
+use super::attached::Seat;
 use super::timings::Stopwatch;
 use super::{attached, run};
 use crate::engine::{Context, refused, sentence};
@@ -97,10 +99,7 @@ async fn start_attached(
         .map_err(|e| refused(&e))?;
     let config = &container.config;
     let stdin = flags.interactive && config.open_stdin;
-    if config.tty && stdin {
-        let sentence = "berth: '-i' on a container with a terminal is not built yet";
-        return Err(Exit::failed(sentence));
-    }
+    let seat = Seat::take(config.tty, stdin, flags.detach_keys.as_deref())?;
     watch.lap("inspect");
     let options = AttachOptions {
         stdin,
@@ -109,6 +108,7 @@ async fn start_attached(
         stream: true,
         logs: false,
         detach_keys: flags.detach_keys.clone(),
+        ..AttachOptions::default()
     };
     let id = container.id.as_str();
     let attached = client
@@ -136,6 +136,12 @@ async fn start_attached(
             code: code_of_refusal(&e.to_string()),
             ..refused(&e)
         })?;
-    attached::connect(attached, stdin, config.tty).await?;
-    run::exit_status(wait).await
+    let _size = match config.tty {
+        true => Some(attached::follow_size(client, id)?),
+        false => None,
+    };
+    match seat.converse(attached).await? {
+        Ended::Detached => Ok(0),
+        Ended::Closed => run::exit_status(wait).await,
+    }
 }

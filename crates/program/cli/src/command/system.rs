@@ -1,10 +1,10 @@
 //! `berth system fsck`
 
+use berth_console::table::columns;
 use clap::Args;
 
 use crate::engine::{Context, refused};
 use crate::exit::{FAILED, Outcome};
-use crate::format::list::columns;
 use crate::say::say;
 use crate::usage::{Arity, Usage};
 

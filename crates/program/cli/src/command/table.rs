@@ -5,10 +5,28 @@
 pub enum Verb {
     /// `attach`
     Attach,
+    /// `image bootstrap`
+    Bootstrap,
+    /// `commit`
+    Commit,
+    /// `cp`
+    Cp,
     /// `create`
     Create,
+    /// `system df`
+    Df,
+    /// `diff`
+    Diff,
+    /// `events`
+    Events,
+    /// `exec`
+    Exec,
+    /// `export`
+    Export,
     /// `system fsck`
     Fsck,
+    /// `history`
+    History,
     /// `images`
     Images,
     /// `import`
@@ -25,18 +43,48 @@ pub enum Verb {
     Kill,
     /// `lab`
     Lab,
+    /// `load`
+    Load,
     /// `logs`
     Logs,
+    /// `pause`
+    Pause,
+    /// `container prune`
+    PruneContainers,
+    /// `image prune`
+    PruneImages,
+    /// `system prune`
+    PruneSystem,
     /// `ps`
     Ps,
+    /// `pull`
+    Pull,
+    /// `rename`
+    Rename,
+    /// `restart`
+    Restart,
     /// `rm`
     Rm,
+    /// `rmi`
+    Rmi,
     /// `run`
     Run,
+    /// `save`
+    Save,
     /// `start`
     Start,
+    /// `stats`
+    Stats,
     /// `stop`
     Stop,
+    /// `tag`
+    Tag,
+    /// `top`
+    Top,
+    /// `unpause`
+    Unpause,
+    /// `update`
+    Update,
     /// `version`
     Version,
     /// `wait`
@@ -44,13 +92,44 @@ pub enum Verb {
 }
 
 /// The built commands by the words that call them; the text of those that help lists.
-pub const COMMANDS: [(&str, Verb, &str); 36] = [
+pub const COMMANDS: &[(&str, Verb, &str)] = &[
     (
         "attach",
         Verb::Attach,
         "Attach local standard input, output, and error streams to a running container",
     ),
+    (
+        "commit",
+        Verb::Commit,
+        "Create a new image from a container's changes",
+    ),
+    (
+        "cp",
+        Verb::Cp,
+        "Copy files/folders between a container and the local filesystem",
+    ),
     ("create", Verb::Create, "Create a new container"),
+    (
+        "diff",
+        Verb::Diff,
+        "Inspect changes to files or directories on a container's filesystem",
+    ),
+    (
+        "events",
+        Verb::Events,
+        "Get real time events from the server",
+    ),
+    (
+        "exec",
+        Verb::Exec,
+        "Execute a command in a running container",
+    ),
+    (
+        "export",
+        Verb::Export,
+        "Export a container's filesystem as a tar archive",
+    ),
+    ("history", Verb::History, "Show the history of an image"),
     ("images", Verb::Images, "List images"),
     (
         "import",
@@ -69,16 +148,60 @@ pub const COMMANDS: [(&str, Verb, &str); 36] = [
         Verb::Lab,
         "Give every name of a list a box of its own",
     ),
+    (
+        "load",
+        Verb::Load,
+        "Load an image from a tar archive or STDIN",
+    ),
     ("logs", Verb::Logs, "Fetch the logs of a container"),
+    (
+        "pause",
+        Verb::Pause,
+        "Pause all processes within one or more containers",
+    ),
     ("ps", Verb::Ps, "List containers"),
+    ("pull", Verb::Pull, "Download an image from a registry"),
+    ("rename", Verb::Rename, "Rename a container"),
+    ("restart", Verb::Restart, "Restart one or more containers"),
     ("rm", Verb::Rm, "Remove one or more containers"),
+    ("rmi", Verb::Rmi, "Remove one or more images"),
     (
         "run",
         Verb::Run,
         "Create and run a new container from an image",
     ),
+    (
+        "save",
+        Verb::Save,
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    ),
     ("start", Verb::Start, "Start one or more stopped containers"),
+    (
+        "stats",
+        Verb::Stats,
+        "Display a live stream of container(s) resource usage statistics",
+    ),
     ("stop", Verb::Stop, "Stop one or more running containers"),
+    (
+        "tag",
+        Verb::Tag,
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    ),
+    (
+        "top",
+        Verb::Top,
+        "Display the running processes of a container",
+    ),
+    (
+        "unpause",
+        Verb::Unpause,
+        "Unpause all processes within one or more containers",
+    ),
+    (
+        "update",
+        Verb::Update,
+        "Update configuration of one or more containers",
+    ),
     (
         "version",
         Verb::Version,
@@ -94,7 +217,32 @@ pub const COMMANDS: [(&str, Verb, &str); 36] = [
         Verb::Attach,
         "Attach local standard input, output, and error streams to a running container",
     ),
+    (
+        "container commit",
+        Verb::Commit,
+        "Create a new image from a container's changes",
+    ),
+    (
+        "container cp",
+        Verb::Cp,
+        "Copy files/folders between a container and the local filesystem",
+    ),
     ("container create", Verb::Create, "Create a new container"),
+    (
+        "container diff",
+        Verb::Diff,
+        "Inspect changes to files or directories on a container's filesystem",
+    ),
+    (
+        "container exec",
+        Verb::Exec,
+        "Execute a command in a running container",
+    ),
+    (
+        "container export",
+        Verb::Export,
+        "Export a container's filesystem as a tar archive",
+    ),
     (
         "container inspect",
         Verb::InspectContainer,
@@ -112,8 +260,24 @@ pub const COMMANDS: [(&str, Verb, &str); 36] = [
         "Fetch the logs of a container",
     ),
     ("container ls", Verb::Ps, "List containers"),
+    (
+        "container pause",
+        Verb::Pause,
+        "Pause all processes within one or more containers",
+    ),
+    (
+        "container prune",
+        Verb::PruneContainers,
+        "Remove all stopped containers",
+    ),
     ("container ps", Verb::Ps, ""),
     ("container remove", Verb::Rm, ""),
+    ("container rename", Verb::Rename, "Rename a container"),
+    (
+        "container restart",
+        Verb::Restart,
+        "Restart one or more containers",
+    ),
     ("container rm", Verb::Rm, "Remove one or more containers"),
     (
         "container run",
@@ -126,14 +290,44 @@ pub const COMMANDS: [(&str, Verb, &str); 36] = [
         "Start one or more stopped containers",
     ),
     (
+        "container stats",
+        Verb::Stats,
+        "Display a live stream of container(s) resource usage statistics",
+    ),
+    (
         "container stop",
         Verb::Stop,
         "Stop one or more running containers",
     ),
     (
+        "container top",
+        Verb::Top,
+        "Display the running processes of a container",
+    ),
+    (
+        "container unpause",
+        Verb::Unpause,
+        "Unpause all processes within one or more containers",
+    ),
+    (
+        "container update",
+        Verb::Update,
+        "Update configuration of one or more containers",
+    ),
+    (
         "container wait",
         Verb::Wait,
         "Block until one or more containers stop, then print their exit codes",
+    ),
+    (
+        "image bootstrap",
+        Verb::Bootstrap,
+        "Make a base image from this machine's packages, without a registry",
+    ),
+    (
+        "image history",
+        Verb::History,
+        "Show the history of an image",
     ),
     (
         "image import",
@@ -146,13 +340,43 @@ pub const COMMANDS: [(&str, Verb, &str); 36] = [
         "Display detailed information on one or more images",
     ),
     ("image list", Verb::Images, ""),
+    (
+        "image load",
+        Verb::Load,
+        "Load an image from a tar archive or STDIN",
+    ),
     ("image ls", Verb::Images, "List images"),
+    ("image prune", Verb::PruneImages, "Remove unused images"),
+    (
+        "image pull",
+        Verb::Pull,
+        "Download an image from a registry",
+    ),
+    ("image remove", Verb::Rmi, ""),
+    ("image rm", Verb::Rmi, "Remove one or more images"),
+    (
+        "image save",
+        Verb::Save,
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    ),
+    (
+        "image tag",
+        Verb::Tag,
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    ),
+    ("system df", Verb::Df, "Show docker disk usage"),
+    (
+        "system events",
+        Verb::Events,
+        "Get real time events from the server",
+    ),
     (
         "system fsck",
         Verb::Fsck,
         "Check that disk, kernel and database agree",
     ),
     ("system info", Verb::Info, "Display system-wide information"),
+    ("system prune", Verb::PruneSystem, "Remove unused data"),
 ];
 
 /// The groups that have built commands in them.
@@ -169,71 +393,28 @@ pub const UNBUILT: &[&str] = &[
     "builder",
     "buildx",
     "checkpoint",
-    "commit",
     "completion",
     "compose",
     "config",
     "context",
-    "cp",
-    "diff",
-    "events",
-    "exec",
-    "export",
-    "history",
-    "load",
     "login",
     "logout",
     "manifest",
     "network",
     "node",
-    "pause",
     "plugin",
     "port",
-    "pull",
     "push",
-    "rename",
-    "restart",
-    "rmi",
-    "save",
     "search",
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
-    "tag",
-    "top",
     "trust",
-    "unpause",
-    "update",
     "volume",
-    "container commit",
-    "container cp",
-    "container diff",
-    "container exec",
-    "container export",
-    "container pause",
     "container port",
-    "container prune",
-    "container rename",
-    "container restart",
-    "container stats",
-    "container top",
-    "container unpause",
-    "container update",
     "image build",
-    "image history",
-    "image load",
-    "image prune",
-    "image pull",
     "image push",
-    "image rm",
-    "image remove",
-    "image save",
-    "image tag",
-    "system df",
     "system dial-stdio",
-    "system events",
-    "system prune",
     "uninstall",
 ];

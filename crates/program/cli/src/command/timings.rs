@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use berth_api::berth::Timings;
-
-use crate::format::list::columns;
+use berth_console::table::columns;
 
 /// The client's own phases as they pass, then the engine's within the last.
 #[derive(Debug)]

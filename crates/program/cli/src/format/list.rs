@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use berth_console::table::columns;
 use serde_json::Value;
 
 use super::json::escape_html;
 use super::template::Template;
-
-/// The least width of a column, with its padding.
-const COLUMN_MIN: usize = 10;
-/// The blanks behind the widest cell of a column.
-const PADDING: usize = 3;
 
 /// A field that rows of a list have: its name in templates, and its heading in tables.
 pub type Field = (&'static str, &'static str);
@@ -134,32 +130,6 @@ fn table(cells: &[usize], rows: &[Row], fields: &[Field]) -> String {
         );
     }
     columns(&lines)
-}
-
-/// Lines of cells in columns: as wide as the widest cell and three blanks, ten at least; the last
-/// column is as wide as it is.
-pub fn columns(lines: &[Vec<&str>]) -> String {
-    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells
-            .map(|c| c.chars().count() + PADDING)
-            .max()
-            .unwrap_or(0)
-            .max(COLUMN_MIN)
-    };
-    let widths: Vec<usize> = (0..count).map(width).collect();
-    let mut out = String::new();
-    for line in lines {
-        for (index, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            out.push_str(cell);
-            if index + 1 < line.len() {
-                out.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
-            }
-        }
-        out.push('\n');
-    }
-    out
 }
 
 fn object(row: &Row, fields: &[Field]) -> Value {

@@ -3,6 +3,7 @@
 pub mod csv;
 pub mod device;
 pub mod flags;
+pub mod moment;
 pub mod mount;
 pub mod network;
 pub mod port;

@@ -280,8 +280,19 @@ fn log(flags: &CreateFlags) -> Result<LogConfig, String> {
 }
 
 fn restart(flags: &CreateFlags) -> Result<RestartPolicy, String> {
-    let policy = flags.restart.as_deref().unwrap_or("no");
-    let (name, count) = match policy.split_once(':') {
+    let policy = restart_policy(flags.restart.as_deref().unwrap_or("no"))?;
+    if flags.rm && !matches!(policy.name.as_str(), "" | "no") {
+        return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
+    }
+    Ok(policy)
+}
+
+/// A restart policy as people write it: `always`, `on-failure:3`.
+///
+/// # Errors
+/// The text is none, in Docker's words; whether the name is one is for the engine to say.
+pub fn restart_policy(text: &str) -> Result<RestartPolicy, String> {
+    let (name, count) = match text.split_once(':') {
         Some(("", _)) => {
             return Err("invalid restart policy format: no policy provided before colon".into());
         }
@@ -291,11 +302,8 @@ fn restart(flags: &CreateFlags) -> Result<RestartPolicy, String> {
                 "invalid restart policy format: maximum retry count must be an integer".to_owned()
             })?,
         ),
-        None => (policy, 0),
+        None => (text, 0),
     };
-    if flags.rm && !matches!(name, "" | "no") {
-        return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
-    }
     Ok(RestartPolicy {
         name: name.to_owned(),
         maximum_retry_count: count,

@@ -20,6 +20,12 @@ struct State {
     /// Whether containers run until they are killed.
     held: bool,
     killed: bool,
+    /// Whether the newest further process takes input.
+    typed: bool,
+    /// Whether an image was pulled.
+    pulled: bool,
+    /// The target and the body of the newest PUT.
+    put: Option<(String, Vec<u8>)>,
 }
 
 #[derive(Default)]
@@ -71,6 +77,11 @@ impl Engine {
         self.shared.state.lock().unwrap().requests.clone()
     }
 
+    /// The target and the body of the newest PUT.
+    pub fn put(&self) -> Option<(String, Vec<u8>)> {
+        self.shared.state.lock().unwrap().put.clone()
+    }
+
     pub fn await_request(&self, part: &str) {
         self.shared
             .wait_until(|state| state.requests.iter().any(|r| r.contains(part)));
@@ -97,10 +108,22 @@ fn serve(connection: UnixStream, shared: &Shared) {
                 .requests
                 .push(format!("{} {}", request.method, request.target));
             state.killed |= request.target.contains("/kill");
+            state.pulled |= request.target.contains("fromImage=absent");
+            if request.target.ends_with("/exec") {
+                let body: Value = serde_json::from_slice(&request.body).unwrap();
+                state.typed = body["AttachStdin"] == true;
+            }
+            if request.method == "PUT" {
+                state.put = Some((request.target.clone(), request.body.clone()));
+            }
             shared.changed.notify_all();
         }
         if request.target.contains("/attach") {
             attach(&mut reader, &mut writer, shared, &request);
+            return;
+        }
+        if request.target == "/exec/e1/start" {
+            further_process(&mut reader, &mut writer, shared);
             return;
         }
         let held = shared.state.lock().unwrap().held;
@@ -117,7 +140,7 @@ fn serve(connection: UnixStream, shared: &Shared) {
             let _ = writer.write_all(body.as_bytes());
             continue;
         }
-        let (status, headers, body) = answer(&request);
+        let (status, headers, body) = answer(&request, shared);
         let length = format!("Content-Length: {}\r\n", body.len());
         let length = if matches!(status, 204 | 304) {
             ""
@@ -182,7 +205,7 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<Request> {
     })
 }
 
-fn answer(request: &Request) -> (u64, &'static str, Vec<u8>) {
+fn answer(request: &Request, shared: &Shared) -> (u64, &'static str, Vec<u8>) {
     let message = |text: &str| json!({"message": text}).to_string().into_bytes();
     if request.target.starts_with("/containers/create") {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
@@ -195,6 +218,9 @@ fn answer(request: &Request) -> (u64, &'static str, Vec<u8>) {
                     "",
                     message("Conflict. The container name \"/x\" is already in use"),
                 );
+            }
+            "absent" if !shared.state.lock().unwrap().pulled => {
+                return (404, "", message("No such image: absent:latest"));
             }
             "missing" => return (404, "", message("No such image: missing:latest")),
             _ => {}
@@ -215,6 +241,13 @@ fn answer(request: &Request) -> (u64, &'static str, Vec<u8>) {
             let timings = "Berth-Timings: {\"total_us\":5123,\"phases\":[{\"name\":\"clone\",\"us\":900}]}\r\n";
             return (204, timings, Vec::new());
         }
+        target if target.starts_with("/containers/web/archive") => {
+            return match request.method.as_str() {
+                "PUT" => (200, "", Vec::new()),
+                _ if target.contains("motd") => (200, FILE, file()),
+                _ => (200, DIRECTORY, Vec::new()),
+            };
+        }
         target if target.contains("/logs?") => {
             let frames = [frame(1, b"one\n"), frame(2, b"two\n"), frame(1, b"three\n")].concat();
             return (200, "", frames);
@@ -225,6 +258,39 @@ fn answer(request: &Request) -> (u64, &'static str, Vec<u8>) {
         _ => {}
     }
     canned(request)
+}
+
+/// The header that describes a file, `{"name":"motd","size":6,"mode":420}`.
+const FILE: &str =
+    "X-Docker-Container-Path-Stat: eyJuYW1lIjoibW90ZCIsInNpemUiOjYsIm1vZGUiOjQyMH0=\r\n";
+/// The same of a directory, `{"name":"etc","mode":2147484141}`.
+const DIRECTORY: &str =
+    "X-Docker-Container-Path-Stat: eyJuYW1lIjoiZXRjIiwibW9kZSI6MjE0NzQ4NDE0MX0=\r\n";
+
+/// A file as the engine sends it.
+fn file() -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(6);
+    header.set_mode(0o644);
+    builder
+        .append_data(&mut header, "motd", &b"hello\n"[..])
+        .unwrap();
+    builder.into_inner().unwrap()
+}
+
+/// Gives back the input, if any is sent, and a line on each stream.
+fn further_process(reader: &mut BufReader<UnixStream>, writer: &mut UnixStream, shared: &Shared) {
+    writer
+        .write_all(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+        .unwrap();
+    let typed = shared.state.lock().unwrap().typed;
+    let mut input = Vec::new();
+    if typed {
+        reader.read_to_end(&mut input).unwrap();
+        writer.write_all(&frame(1, &input)).unwrap();
+    }
+    let _ = writer.write_all(&[frame(1, b"out\n"), frame(2, b"err\n")].concat());
 }
 
 fn canned(request: &Request) -> (u64, &'static str, Vec<u8>) {

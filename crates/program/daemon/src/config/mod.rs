@@ -1,5 +1,6 @@
 //! The engine's configuration: flags and file, parsed whole before anything is opened.
 
+mod network;
 mod options;
 mod resolve;
 mod values;

@@ -58,7 +58,8 @@ const NO_CONTAINERD: Use = Use::Idle("Berth has no containerd");
 const NO_PROXY: Use = Use::Idle("Berth publishes ports in the kernel, without a proxy");
 const ALWAYS: Use = Use::Idle("Berth always works that way");
 const NO_SWARM: Use = Use::Idle("Berth has no swarm");
-const BRIDGE: Use = Use::Idle("it will take effect with bridge networks, which are not built yet");
+const BRIDGE: Use = Use::Idle("Berth's default network does not know it yet");
+const NO_IPV6: Use = Use::Idle("Berth's networks have no IPv6 yet");
 const REGISTRY: Use = Use::Idle("it will take effect with pull and push, which are not built yet");
 
 /// The options of dockerd 29, in the order of its reference.
@@ -213,31 +214,31 @@ pub const OPTIONS: &[Opt] = &[
         Use::Refused,
     ),
     opt("default-ulimits", "default-ulimit", Kind::Map, Use::Built),
-    opt("iptables", "iptables", Kind::Bool, BRIDGE),
-    opt("ip6tables", "ip6tables", Kind::Bool, BRIDGE),
-    opt("ip-forward", "ip-forward", Kind::Bool, BRIDGE),
+    opt("iptables", "iptables", Kind::Bool, Use::Built),
+    opt("ip6tables", "ip6tables", Kind::Bool, NO_IPV6),
+    opt("ip-forward", "ip-forward", Kind::Bool, Use::Built),
     opt(
         "ip-forward-no-drop",
         "ip-forward-no-drop",
         Kind::Bool,
         BRIDGE,
     ),
-    opt("ip-masq", "ip-masq", Kind::Bool, BRIDGE),
-    opt("ipv6", "ipv6", Kind::Bool, BRIDGE),
+    opt("ip-masq", "ip-masq", Kind::Bool, Use::Built),
+    opt("ipv6", "ipv6", Kind::Bool, NO_IPV6),
     opt("bip", "bip", Kind::Text, Use::Built),
-    opt("bip6", "bip6", Kind::Text, BRIDGE),
+    opt("bip6", "bip6", Kind::Text, NO_IPV6),
     short(opt("bridge", "bridge", Kind::Text, Use::Built), 'b'),
-    opt("fixed-cidr", "fixed-cidr", Kind::Text, BRIDGE),
-    opt("fixed-cidr-v6", "fixed-cidr-v6", Kind::Text, BRIDGE),
+    opt("fixed-cidr", "fixed-cidr", Kind::Text, Use::Built),
+    opt("fixed-cidr-v6", "fixed-cidr-v6", Kind::Text, NO_IPV6),
     opt("default-gateway", "default-gateway", Kind::Text, BRIDGE),
     opt(
         "default-gateway-v6",
         "default-gateway-v6",
         Kind::Text,
-        BRIDGE,
+        NO_IPV6,
     ),
-    opt("icc", "icc", Kind::Bool, BRIDGE),
-    opt("ip", "ip", Kind::Text, BRIDGE),
+    opt("icc", "icc", Kind::Bool, Use::Built),
+    opt("ip", "ip", Kind::Text, Use::Built),
     opt("userland-proxy", "userland-proxy", Kind::Bool, NO_PROXY),
     opt(
         "userland-proxy-path",

@@ -1,17 +1,14 @@
 //! From raw options to what the engine does.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use berth_types::parse_size;
 
 use super::ConfigError;
+use super::network::{self, NetworkOptions};
 use super::options::{Opt, Use};
 use super::values::Values;
-
-/// Smallest and largest MTU that an interface can have.
-const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
 
 /// What an engine does, fully checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +31,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// The network of a container that asks for none in particular.
     pub default_network: DefaultNetwork,
+    /// How the bridge is set up.
+    pub network: NetworkOptions,
     /// What containers get that do not say otherwise.
     pub defaults: Defaults,
     /// Labels of the engine.
@@ -45,7 +44,7 @@ pub struct Config {
 /// The network of a container that asks for none in particular.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultNetwork {
-    /// Docker's bridge, which is not built yet: such a request is refused.
+    /// Docker's bridge.
     Bridge,
     /// `--bridge none`: no network.
     None,
@@ -74,14 +73,13 @@ pub struct Defaults {
     pub dns_options: Vec<String>,
 }
 
-fn bad<T>(text: impl Into<String>) -> Result<T, ConfigError> {
+pub(super) fn bad<T>(text: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Value(text.into()))
 }
 
 /// Checks all options and puts them together.
 pub fn config(values: &Values) -> Result<Config, ConfigError> {
     let notices = notices(values)?;
-    check_network(values)?;
     check_drivers(values)?;
     let exec_root = absolute(
         "exec-root",
@@ -107,6 +105,7 @@ pub fn config(values: &Values) -> Result<Config, ConfigError> {
             Some("none") => DefaultNetwork::None,
             _ => DefaultNetwork::Bridge,
         },
+        network: network::options(values)?,
         defaults: defaults(values)?,
         labels: values.list("label"),
         notices,
@@ -206,33 +205,6 @@ fn cgroup_parent(values: &Values) -> Result<String, ConfigError> {
     } else {
         format!("/{parent}")
     })
-}
-
-fn check_network(values: &Values) -> Result<(), ConfigError> {
-    if let Some(mtu) = values.text("mtu")
-        && !mtu.parse().is_ok_and(|n: u32| n == 0 || MTU.contains(&n))
-    {
-        return bad(format!(
-            "mtu: {mtu:?} is no number of bytes from 68 to 65535"
-        ));
-    }
-    if let Some(bip) = values.text("bip") {
-        let address = bip.split_once('/').and_then(|(ip, len)| {
-            Some((
-                ip.parse::<Ipv4Addr>().ok()?,
-                len.parse::<u8>().ok().filter(|n| *n <= 32)?,
-            ))
-        });
-        if address.is_none() {
-            return bad(format!(
-                "bip: {bip:?} is no address with a prefix, like 172.17.0.1/16"
-            ));
-        }
-        if values.text("bridge").is_some() {
-            return bad("you specified --bridge and --bip, which are mutually exclusive: give one");
-        }
-    }
-    Ok(())
 }
 
 fn check_drivers(values: &Values) -> Result<(), ConfigError> {

@@ -153,3 +153,56 @@ fn senseless_options_are_accepted_with_a_notice() {
     }
     assert!(!all.contains("--tls"));
 }
+
+#[test]
+fn the_default_network_is_dockers_unless_flags_say_otherwise() {
+    let plain = with_file("", &[]).unwrap().network;
+    assert_eq!(plain.bridge.as_deref(), Some("docker0"));
+    assert!(plain.address.is_none() && plain.pool.is_none() && plain.mtu.is_none());
+    assert!(plain.talk && plain.masquerade && plain.forward && plain.firewall);
+    assert!(plain.publish_on.is_unspecified());
+
+    let set = with_file(
+        r#"{"icc":false,"mtu":1400}"#,
+        &[
+            "--bridge=br0",
+            "--bip=10.1.0.1/24",
+            "--fixed-cidr=10.1.0.128/25",
+            "--ip-masq=false",
+            "--iptables=false",
+            "--ip=127.0.0.1",
+        ],
+    )
+    .unwrap();
+    assert_eq!(set.notices, Vec::<String>::new());
+    let set = set.network;
+    assert_eq!(set.bridge.as_deref(), Some("br0"));
+    assert_eq!(set.address, Some(("10.1.0.1".parse().unwrap(), 24)));
+    assert_eq!(set.pool, Some(("10.1.0.128".parse().unwrap(), 25)));
+    assert_eq!(set.mtu, Some(1400));
+    assert!(!set.talk && !set.masquerade && set.forward && !set.firewall);
+    assert!(set.publish_on.is_loopback());
+}
+
+#[test]
+fn impossible_networks_are_refused() {
+    for (flags, part) in [
+        (&["--bip=10.1.0.0/24"][..], "the network itself"),
+        (&["--bip=10.1.0.1/31"], "at most 30 bits"),
+        (
+            &["--bip=10.1.0.1/24", "--fixed-cidr=10.2.0.0/25"],
+            "not part",
+        ),
+        (
+            &["--bip=10.1.0.1/24", "--fixed-cidr=10.1.0.0/16"],
+            "not part",
+        ),
+        (&["--bridge=none", "--bip=10.1.0.1/24"], "contradict"),
+        (&["--bridge=a/b"], "no name of a link"),
+        (&["--bridge=abcdefghijklmnop"], "no name of a link"),
+        (&["--ip=::1"], "no IPv4 address"),
+        (&["--mtu=67"], "mtu"),
+    ] {
+        refused(with_file("", flags), part);
+    }
+}

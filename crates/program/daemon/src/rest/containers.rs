@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use berth_api::berth::{TIMINGS_HEADER, TimingPhase, Timings};
+use berth_api::berth::{OWNER_QUERY, TIMINGS_HEADER, TimingPhase, Timings};
 use berth_api::container::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
 use berth_api::version::NEWEST;
 use berth_api::{Filters, decode, shape};
-use berth_container::{Containers, Filter, Phase, Record, Report, WaitCondition};
+use berth_container::{Containers, Filter, Record, Report, WaitCondition};
 use berth_image::Images;
-use berth_types::ErrorKind;
+use berth_types::{ErrorKind, Scope};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
@@ -44,6 +44,7 @@ impl ContainersApi {
         if let Some(platform) = call.query.text("platform") {
             convert::check_platform(platform)?;
         }
+        let owner = owner(&call)?;
         let (caller, version) = (call.caller.clone(), call.version);
         let body = call.body().await?;
         if body.is_empty() {
@@ -60,9 +61,15 @@ impl ContainersApi {
                 "no image specified: name one in \"Image\"",
             ));
         }
+        // A container that lends its network is known by its id from here on.
+        if let Some(lender) = wire.host_config.network_mode.strip_prefix("container:") {
+            let id = self.containers.get(&caller, lender)?.id;
+            wire.host_config.network_mode = format!("container:{id}");
+        }
         self.containers
             .check(&caller, &wire.config.image, name.as_deref())?;
-        let request = convert::create_request(name, wire, version, &self.config)?;
+        let mut request = convert::create_request(name, wire, version, &self.config)?;
+        request.owner = owner;
         let created = self.containers.create(&caller, request).await?;
         let answer = ContainerCreateResponse {
             id: created.id.to_string(),
@@ -203,7 +210,7 @@ impl ContainersApi {
         };
         let mut list = filter.apply(self.containers.all(&call.caller), ancestor);
         if !all {
-            list.retain(|r| r.state.phase == Phase::Running);
+            list.retain(|r| r.state.phase.is_active());
         }
         if limit > 0 {
             list.truncate(limit);
@@ -240,6 +247,25 @@ async fn counted<T: Send + 'static>(
     }
     let made = tokio::task::spawn_blocking(make).await;
     made.map_err(|_| ApiError::new(ErrorKind::Internal, "the count was interrupted"))
+}
+
+/// Who a new container shall belong to, where the request says so.
+fn owner(call: &Call) -> Result<Option<Scope>, ApiError> {
+    let Some(name) = call.query.text(OWNER_QUERY) else {
+        return Ok(None);
+    };
+    let owner = Scope::parse(name).ok_or_else(|| {
+        ApiError::invalid(format!(
+            "invalid owner {name:?}: expected `root`, or `lab:` and the name of a lab"
+        ))
+    })?;
+    if call.caller.scope.is_root() || call.caller.scope == owner {
+        return Ok(Some(owner));
+    }
+    Err(ApiError::new(
+        ErrorKind::Forbidden,
+        format!("only the administrator makes containers for others, such as {name:?}"),
+    ))
 }
 
 fn done(report: &Report) -> Response<Body> {

@@ -8,6 +8,7 @@ use berth_api::shape;
 use berth_api::system::header;
 use berth_container::Containers;
 use berth_image::Images;
+use berth_network::Networks;
 use berth_storage::Storage;
 use berth_types::ErrorKind;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA};
@@ -33,6 +34,8 @@ pub struct SystemApi {
     pub images: Images,
     /// Storage, for the check.
     pub storage: Storage,
+    /// Networks, for what is to be known of them.
+    pub networks: Networks,
     /// The host.
     pub host: Arc<Host>,
     /// What the engine was started with.
@@ -69,14 +72,18 @@ impl SystemApi {
         ))
     }
 
-    pub(super) fn info(&self, call: &Call) -> ApiResult {
-        let info = across::info(
+    pub(super) async fn info(&self, call: &Call) -> ApiResult {
+        let networks = self.networks.clone();
+        // Other tables of the firewall are looked at.
+        let warnings = tokio::task::spawn_blocking(move || networks.warnings()).await;
+        let mut info = across::info(
             &call.caller,
             &self.containers,
             &self.images,
             &self.host,
             &self.config,
         );
+        info.warnings.extend(warnings.unwrap_or_default());
         Ok(reply::shaped(&info, call.version, shape::info))
     }
 

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use berth_api::container::{ContainerConfig, ContainerCreateRequest, HostConfig, LogConfig};
-use berth_api::network::NetworkingConfig;
 use berth_api::version::ApiVersion;
 use berth_container::{
-    CreateRequest, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Settings,
+    CreateRequest, HOST_GATEWAY, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network,
+    RestartPolicy, Settings,
 };
 use berth_types::{ULIMITS, parse_size};
 
-use super::mounts;
-use crate::config::{Config, DefaultNetwork};
+use super::{mounts, network, update};
+use crate::config::Config;
 use crate::rest::error::ApiError;
 
 /// Most log files that a container may keep.
@@ -47,7 +47,7 @@ pub fn create_request(
     } = wire;
     refuse_config(&own)?;
     refuse_host(&host)?;
-    refuse_endpoints(&networking_config)?;
+    network::check_endpoints(&networking_config)?;
     let image = own.image.clone();
     if image.is_empty() {
         return Err(ApiError::invalid(
@@ -56,8 +56,12 @@ pub fn create_request(
     }
     Ok(CreateRequest {
         name,
+        owner: None,
         image,
-        host: host_settings(host, own.network_disabled, version, config)?,
+        host: HostSettings {
+            mac: network::mac(&networking_config)?,
+            ..host_settings(host, own.network_disabled, version, config)?
+        },
         settings: settings(own),
     })
 }
@@ -83,15 +87,7 @@ fn refuse_config(own: &ContainerConfig) -> Result<(), ApiError> {
 }
 
 fn refuse_host(host: &HostConfig) -> Result<(), ApiError> {
-    let name = host.restart_policy.name.as_str();
-    let ports = host
-        .port_bindings
-        .values()
-        .flatten()
-        .any(|list| !list.is_empty());
     refuse(&[
-        (ports || host.publish_all_ports, "publishing ports (-p)"),
-        (!matches!(name, "" | "no"), "a restart policy"),
         (
             !host.volume_driver.is_empty() && host.volume_driver != "local",
             "a volume driver",
@@ -169,23 +165,6 @@ fn refuse_host(host: &HostConfig) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn refuse_endpoints(networking: &NetworkingConfig) -> Result<(), ApiError> {
-    for (name, endpoint) in &networking.endpoints_config {
-        let plain = matches!(name.as_str(), "none" | "host" | "default" | "bridge");
-        refuse(&[
-            (!plain, "a network of one's own"),
-            (endpoint.ipam_config.is_some(), "a fixed address"),
-            (
-                !endpoint.aliases.is_empty() && name != "none",
-                "a network alias",
-            ),
-            (!endpoint.mac_address.is_empty(), "a MAC address"),
-            (!endpoint.links.is_empty(), "--link"),
-        ])?;
-    }
-    Ok(())
-}
-
 fn settings(own: ContainerConfig) -> Settings {
     Settings {
         hostname: own.hostname,
@@ -215,8 +194,15 @@ fn host_settings(
     let network = if network_disabled {
         Network::None
     } else {
-        network(&host.network_mode, config)?
+        network::mode(&host.network_mode, config)?
     };
+    let ports = network::ports(&host, config.network.publish_on)?;
+    let restart = update::policy(&host.restart_policy)?;
+    if host.auto_remove && restart != RestartPolicy::No {
+        return Err(ApiError::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
     let (binds, tmpfs) = mounts::read(&host)?;
     let defaults = &config.defaults;
     let host_mode = |mode: &str| mode == "host";
@@ -250,9 +236,12 @@ fn host_settings(
     let cells = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     Ok(HostSettings {
         network,
+        ports,
+        publish_all: host.publish_all_ports.then_some(config.network.publish_on),
         binds,
         tmpfs,
         auto_remove: host.auto_remove,
+        restart,
         privileged: host.privileged,
         cap_add: host.cap_add,
         cap_drop: host.cap_drop,
@@ -293,6 +282,7 @@ fn host_settings(
         readonly_paths: host.readonly_paths,
         console_size: console.map(cells),
         annotations: host.annotations,
+        mac: None,
     })
 }
 
@@ -304,27 +294,16 @@ fn or_default(own: Vec<String>, default: &[String]) -> Vec<String> {
     }
 }
 
-fn network(mode: &str, config: &Config) -> Result<Network, ApiError> {
-    match mode {
-        "none" => Ok(Network::None),
-        "host" => Ok(Network::Host),
-        "" | "default" if config.default_network == DefaultNetwork::None => Ok(Network::None),
-        "" | "default" | "bridge" => Err(ApiError::not_built(
-            "the bridge network (give --network none or --network host instead)",
-        )),
-        other => Err(ApiError::not_built(format!("--network {other}"))),
-    }
-}
-
 fn checked_hosts(hosts: Vec<String>) -> Result<Vec<String>, ApiError> {
     for entry in &hosts {
         let fine = entry.split_once(':').is_some_and(|(name, ip)| {
             !name.is_empty()
                 && !name.contains(|c: char| c.is_whitespace() || c.is_control())
-                && ip
-                    .trim_matches(['[', ']'])
-                    .parse::<std::net::IpAddr>()
-                    .is_ok()
+                && (ip == HOST_GATEWAY
+                    || ip
+                        .trim_matches(['[', ']'])
+                        .parse::<std::net::IpAddr>()
+                        .is_ok())
         });
         if !fine {
             return Err(ApiError::invalid(format!(

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use berth_api::container::{
-    ContainerConfig, ContainerInspect, ContainerState, Empty, HostConfig, LogConfig, RestartPolicy,
-    Ulimit,
+    ContainerConfig, ContainerInspect, ContainerState, Empty, HostConfig, LogConfig, Ulimit,
 };
 use berth_api::image::DriverData;
-use berth_api::network::{EndpointSettings, NetworkSettings};
 use berth_container::{
     Containers, HostSettings, Log, Phase, Record, SHM_SIZE, State, default_paths,
 };
 
-use super::mounts;
+use super::{mounts, network, restart_policy};
 
 /// A container as inspect shows it.
 pub fn inspect(record: &Record, containers: &Containers, size: bool) -> ContainerInspect {
@@ -35,6 +33,7 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
             .map(|p| p.to_string_lossy().into_owned())
             .unwrap_or_default(),
         name: format!("/{}", record.name),
+        restart_count: i64::from(record.state.restart.count),
         driver: "overlay2".to_owned(),
         platform: "linux".to_owned(),
         exec_ids: containers
@@ -48,7 +47,7 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
         size_root_fs: usage.map(|u| u.1),
         mounts: mounts::points(record),
         config: config(record),
-        network_settings: network_settings(record),
+        network_settings: network::network_settings(record, containers),
         ..ContainerInspect::default()
     }
 }
@@ -56,10 +55,13 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
 fn state(state: &State) -> ContainerState {
     ContainerState {
         status: state.phase.word().to_owned(),
-        running: state.phase == Phase::Running,
+        // A container that waits for its next start counts as running, as Docker has it.
+        running: state.phase.is_live() || state.phase == Phase::Restarting,
+        paused: state.phase == Phase::Paused,
+        restarting: state.phase == Phase::Restarting,
         oom_killed: state.oom_killed,
         pid: state.init.map_or(0, |init| i64::from(init.pid)),
-        exit_code: if state.phase == Phase::Running {
+        exit_code: if state.phase.is_live() {
             0
         } else {
             i64::from(state.exit_code)
@@ -138,11 +140,10 @@ fn host_config(host: &HostSettings, record: &Record) -> HostConfig {
         binds,
         mounts,
         log_config: log_config(&host.log),
-        network_mode: host.network.name().to_owned(),
-        restart_policy: RestartPolicy {
-            name: "no".to_owned(),
-            maximum_retry_count: 0,
-        },
+        network_mode: host.network.name(),
+        port_bindings: network::port_bindings(host),
+        publish_all_ports: host.publish_all.is_some(),
+        restart_policy: restart_policy(host.restart),
         auto_remove: host.auto_remove,
         console_size: host.console_size.map(u32::from),
         annotations: host.annotations.clone(),
@@ -206,21 +207,5 @@ fn log_config(log: &Log) -> LogConfig {
             driver: "json-file".to_owned(),
             config: options.clone(),
         },
-    }
-}
-
-/// The network part: the name of the network, and no addresses, for it has none to give.
-pub(super) fn endpoints(record: &Record) -> BTreeMap<String, EndpointSettings> {
-    [(
-        record.host.network.name().to_owned(),
-        EndpointSettings::default(),
-    )]
-    .into()
-}
-
-fn network_settings(record: &Record) -> NetworkSettings {
-    NetworkSettings {
-        networks: endpoints(record),
-        ..NetworkSettings::default()
     }
 }

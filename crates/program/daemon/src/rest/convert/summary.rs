@@ -8,8 +8,7 @@ use berth_container::{Containers, Phase, Record};
 use berth_image::Images;
 use berth_types::{Caller, Timestamp};
 
-use super::inspect::endpoints;
-use super::mounts;
+use super::{mounts, network};
 
 /// A container as the list shows it.
 pub fn summary(
@@ -28,17 +27,18 @@ pub fn summary(
         image_id: record.image.to_string(),
         command: command(record),
         created: record.created.as_seconds(),
+        ports: network::port_summaries(record),
         size_rw: usage.map(|u| u.0),
         size_root_fs: usage.map(|u| u.1),
         labels: record.settings.labels.clone(),
         state: record.state.phase.word().to_owned(),
         status: status(record, now),
         host_config: HostConfigSummary {
-            network_mode: record.host.network.name().to_owned(),
+            network_mode: record.host.network.name(),
             annotations: record.host.annotations.clone(),
         },
         network_settings: NetworkSettingsSummary {
-            networks: endpoints(record),
+            networks: network::endpoints(record, containers),
         },
         mounts: mounts::points(record),
         ..ContainerSummary::default()
@@ -74,6 +74,12 @@ fn status(record: &Record, now: Timestamp) -> String {
     let state = &record.state;
     match state.phase {
         Phase::Running => format!("Up {}", ago(state.started_at.age(now))),
+        Phase::Paused => format!("Up {} (Paused)", ago(state.started_at.age(now))),
+        Phase::Restarting => format!(
+            "Restarting ({}) {} ago",
+            state.exit_code,
+            ago(state.finished_at.age(now))
+        ),
         Phase::Exited => {
             format!(
                 "Exited ({}) {} ago",

@@ -1,0 +1,114 @@
+//! A container's namespace and the link that leads out of it.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use berth_sys::netlink::socket::Socket;
+use berth_sys::netlink::{LOOPBACK_INDEX, route};
+use berth_sys::netns;
+use berth_types::{ContainerId, InstallId};
+
+use crate::bridge::Bridge;
+use crate::error::NetworkError;
+use crate::sysctl;
+
+/// What the link is called inside.
+const INSIDE: &str = "eth0";
+/// Its number inside: fixed, so that one request can make the link and the next ones speak of
+/// it, and above those of the tunnel links that some kernels put into every namespace.
+const INSIDE_INDEX: u32 = 16;
+/// A container on the default network has no IPv6, and believes no router that offers it.
+const INSIDE_SETTINGS: [(&str, &str); 2] = [("accept_ra", "0"), ("disable_ipv6", "1")];
+/// Says whether packets between ports of a bridge pass the firewall.
+const BRIDGE_FIREWALL: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+
+/// What a link is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) id: ContainerId,
+    pub(crate) name: &'a str,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: u32,
+    /// Whether other containers are reached.
+    pub(crate) talk: bool,
+}
+
+/// The alias of every link of an engine begins with this; the container's id follows.
+pub(crate) fn alias_prefix(install: InstallId) -> String {
+    format!("berth-{install}:")
+}
+
+/// Makes a namespace with a link to the bridge. When it fails, nothing is left.
+pub(crate) fn make(
+    host: &mut Socket,
+    home: &OwnedFd,
+    bridge: &Bridge,
+    install: InstallId,
+    wanted: &Wanted<'_>,
+) -> Result<OwnedFd, NetworkError> {
+    let (namespace, mut inside) =
+        netns::create(prepare).map_err(kernel("cannot make a network namespace"))?;
+    let address = route::Address {
+        link: INSIDE_INDEX,
+        address: wanted.address,
+        prefix: bridge.subnet.prefix(),
+    };
+    let pair = route::Pair {
+        name: INSIDE,
+        index: INSIDE_INDEX,
+        mac: wanted.mac,
+        mtu: wanted.mtu,
+        peer: wanted.name,
+        namespace: home.as_fd(),
+    };
+    let requests = vec![
+        route::make_pair(&pair),
+        route::set_up(LOOPBACK_INDEX),
+        route::add_address(&address),
+        route::add_default_route(bridge.gateway, INSIDE_INDEX),
+    ];
+    let what = format!("cannot make the link {} of a container", wanted.name);
+    inside.transact(requests).map_err(kernel(what))?;
+
+    let through_firewall =
+        std::fs::read(BRIDGE_FIREWALL).is_ok_and(|value| value.starts_with(b"1"));
+    let alias = format!("{}{}", alias_prefix(install), wanted.id);
+    let port = route::Port {
+        name: wanted.name,
+        bridge: bridge.index,
+        alias: &alias,
+        hairpin: through_firewall,
+        // Where the firewall sees what passes between ports it decides that by itself.
+        isolated: !wanted.talk && !through_firewall,
+    };
+    let what = format!(
+        "cannot connect the link {} to the bridge {}",
+        wanted.name, bridge.name
+    );
+    let connected = host.transact(route::join_bridge(&port)).and_then(|()| {
+        // That a link has its other end now is worked through in a queue of the kernel, and what
+        // is sent before is dropped; a first question would be repeated only after a second. To
+        // ask for a link makes the kernel do that work at once (Linux 6.8; earlier ones do it
+        // when they do).
+        route::link_named(host, wanted.name)?;
+        route::link_numbered(&mut inside, INSIDE_INDEX)?;
+        route::link_numbered(host, bridge.index)
+    });
+    connected.map_err(kernel(what))?;
+    Ok(namespace)
+}
+
+fn prepare() -> io::Result<Socket> {
+    for (name, value) in INSIDE_SETTINGS {
+        sysctl::set(&sysctl::of_link("ipv6", "default", name), value)?;
+    }
+    route::open()
+}
+
+/// Makes the error of what the kernel refused.
+pub(crate) fn kernel(what: impl Into<String>) -> impl FnOnce(io::Error) -> NetworkError {
+    let what = what.into();
+    move |source| NetworkError::Kernel { what, source }
+}
