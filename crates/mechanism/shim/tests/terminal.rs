@@ -195,14 +195,14 @@ fn a_late_joiner_sees_the_screen_and_is_announced() {
 
 #[test]
 fn a_slow_watcher_stops_nobody_and_is_redrawn() {
-    let place = place("busybox seq 1 200000; echo the end; exec busybox cat");
+    let place = place("busybox seq 1 100000; echo the end; exec busybox cat");
     let mut request = watcher("");
     request.screen = true;
     let (mut task, mut clients) = place.start_with(&[OUTPUT, request]).unwrap();
     until(&mut clients[0], "the end");
     let text = until(&mut clients[1], "the end");
     assert!(text.contains("\x1b[J"), "redrawn");
-    assert!(!text.contains("100000"), "the middle was skipped");
+    assert!(!text.contains("90000\r"), "the middle was skipped");
     task.signal(9).unwrap();
     assert_eq!(exit_of(&mut task).unwrap().code, 137);
 }

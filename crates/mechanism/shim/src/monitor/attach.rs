@@ -86,6 +86,11 @@ impl Bus {
             None => self.session(INIT),
         };
         let session = session.ok_or(Errno::SRCH)?;
+        if let Some(further) = &mut session.further
+            && further.keep_size(size)
+        {
+            return Ok(());
+        }
         let terminal = session.terminal.as_mut().ok_or(Errno::NOTTY)?;
         terminal.resize(size)
     }

@@ -54,6 +54,8 @@ pub struct Bus {
     pub(super) children: Option<ChildExits>,
     /// Connections cannot be accepted for now.
     deaf: bool,
+    /// Clients have left, and perhaps memory that only they needed.
+    untidy: bool,
     watched: [Watched; 2],
     buffer: Vec<u8>,
 }
@@ -74,6 +76,7 @@ impl Bus {
             record: None,
             children: ChildExits::new().ok(),
             deaf: false,
+            untidy: false,
             watched: Default::default(),
             buffer: Vec::new(),
         };
@@ -98,12 +101,13 @@ impl Bus {
         // What ended before it was watched is seen now.
         self.reap();
         loop {
-            let restless = self.deaf || self.buffer.capacity() > 0;
-            let limit = match self.conclude() {
-                Some(Duration::ZERO) => return,
-                limit => limit.or(restless.then_some(QUIET)),
-            };
+            let limit = self.conclude();
+            if limit == Some(Duration::ZERO) {
+                return;
+            }
             self.settle(&epoll);
+            let restless = self.deaf || self.untidy || self.buffer.capacity() > 0;
+            let limit = limit.or(restless.then_some(QUIET));
             let mut quiet = true;
             // The kernel refuses a wait only for arguments that are wrong for good.
             let Ok(events) = epoll.wait(limit) else {
@@ -152,6 +156,7 @@ impl Bus {
 
     /// A connection is over.
     fn part_with(&mut self, state: State) {
+        self.untidy = true;
         match state {
             State::Control(control) => control.exec.into_iter().for_each(|key| self.withdraw(key)),
             State::Attached(Attached { session, want, .. }) if self.record.is_none() => {
@@ -357,7 +362,7 @@ impl Bus {
 
     /// Nothing has happened for a while.
     fn rest(&mut self) {
-        self.deaf = false;
+        (self.deaf, self.untidy) = (false, false);
         self.buffer = Vec::new();
         self.forget_screens();
         if let Some(log) = &mut self.place.log {

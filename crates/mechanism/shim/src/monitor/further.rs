@@ -9,6 +9,7 @@ use berth_shim::protocol::{EXECS_MAX, Message, Running};
 use berth_sys::epoll::{Epoll, Interest};
 use berth_sys::seccomp::Filter;
 use berth_types::launch::{StartFailure, Started};
+use berth_types::oci::ConsoleSize;
 
 use super::bus::Bus;
 use super::connection::{Connection, State};
@@ -24,12 +25,23 @@ pub struct Further {
     pid: i32,
     /// While it is on its way to its program.
     pending: Option<Pending>,
+    /// The size that a terminal is to have which is not there yet.
+    size: Option<ConsoleSize>,
     /// Its exit code, once it was reaped.
     exit: Option<i32>,
     watched: Watched,
 }
 
 impl Further {
+    /// Keeps a size for the terminal of a process that is on its way; false where it is there.
+    pub fn keep_size(&mut self, size: ConsoleSize) -> bool {
+        let coming = self.pending.as_ref().is_some_and(Pending::has_terminal);
+        if coming {
+            self.size = Some(size);
+        }
+        coming
+    }
+
     /// Waits for the news of a process that is on its way.
     pub fn settle(&mut self, epoll: &Epoll, token: u64) {
         if let Some(pending) = &self.pending {
@@ -104,6 +116,7 @@ impl Bus {
             id: exec.id,
             pid: pending.process().pid,
             pending: Some(pending),
+            size: None,
             exit: None,
             watched: Watched::default(),
         });
@@ -130,6 +143,7 @@ impl Bus {
             further.pending = Some(pending);
             return;
         };
+        let size = further.size;
         let started = outcome.and_then(|executed| {
             let Executed {
                 process,
@@ -141,6 +155,10 @@ impl Bus {
                 session
                     .set_terminal(master, false)
                     .map_err(|e| failure("keep the terminal", &e))?;
+                if let (Some(size), Some(terminal)) = (size, &mut session.terminal) {
+                    // A size that the kernel refuses is not worth the process.
+                    let _ = terminal.resize(size);
+                }
             }
             Ok(Started {
                 init: process,

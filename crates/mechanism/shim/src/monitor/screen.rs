@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
+use berth_sys::rustix::time::{ClockId, clock_gettime};
 use berth_types::oci::ConsoleSize;
 use vt100::Parser;
 
@@ -17,6 +19,12 @@ const COLUMNS_MAX: u16 = 1000;
 /// Smallest model: the parser needs room for a wide character.
 const ROWS_MIN: u16 = 2;
 const COLUMNS_MIN: u16 = 4;
+
+/// How much is taken between two looks at the clock.
+const PIECE: usize = 512;
+
+/// Longest work on what was read at a time, of the processor's time.
+const WORK_MAX: Duration = Duration::from_millis(500);
 
 /// The size of a terminal that was never told one.
 const UNKNOWN: ConsoleSize = ConsoleSize {
@@ -44,9 +52,17 @@ impl Screen {
         screen
     }
 
-    /// Takes what a program has written.
+    /// Takes what a program has written. A few bytes can ask for much work (repeat a character
+    /// sixty thousand times), so there is a limit to it: what is over is not shown.
     pub fn feed(&mut self, data: &[u8]) {
-        self.guarded(|parser| parser.process(data));
+        let begin = clock_gettime(ClockId::ThreadCPUTime);
+        for piece in data.chunks(PIECE) {
+            self.guarded(|parser| parser.process(piece));
+            let spent = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - begin);
+            if spent.is_ok_and(|spent| spent > WORK_MAX) {
+                return;
+            }
+        }
     }
 
     /// Follows the terminal's size.
