@@ -193,10 +193,10 @@ fn what_ran_or_was_stopped_comes_back_with_the_engine_as_its_policy_says() {
 #[test]
 fn a_restart_loop_survives_the_engine() {
     for failpoint in [
-        "commit.before#2",
-        "commit.after#2",
-        "start.intent#2",
-        "start.launched#2",
+        "commit.before:2",
+        "commit.after:2",
+        "start.intent:2",
+        "start.launched:2",
     ] {
         let mut engine = Engine::with_busybox();
         engine.terminate();
@@ -236,7 +236,7 @@ fn a_restart_that_was_asked_for_survives_the_engine() {
     let second = inspect(&engine, "box", "{{.State.Pid}}");
     assert_ne!(first, second);
     engine.terminate();
-    engine.set_env("BERTH_FAILPOINT", Some("commit.after#2"));
+    engine.set_env("BERTH_FAILPOINT", Some("commit.after:2"));
     engine.start_again();
     // The first commit is the wish, the second the end of the run.
     let _ = engine.docker(&["restart", "-t", "5", "box"]);

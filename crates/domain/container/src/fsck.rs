@@ -6,7 +6,6 @@ use berth_sys::cgroup;
 use berth_types::ContainerId;
 
 use crate::boot::ids_in;
-use crate::record::Phase;
 use crate::service::Containers;
 
 /// One disagreement.
@@ -39,7 +38,7 @@ impl Containers {
             }
             for (id, handle) in &index.by_id {
                 let record = handle.snapshot.borrow();
-                if record.state.phase.is_live() || record.state.phase == Phase::Starting {
+                if record.state.phase.is_active() {
                     running.insert(*id);
                 }
                 if record.state.phase.is_live() {
