@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use crate::bridge::{self, Bridge};
 use crate::endpoint::{AttachRequest, Attachment, Endpoint, Protocol, Published};
 use crate::error::NetworkError;
 use crate::firewall::{Firewall, Layout};
+use crate::forwarder::Forwarder;
 use crate::link::{self, kernel};
 use crate::pool::{Pool, Refusal};
 use crate::ports::Ports;
@@ -38,6 +40,7 @@ pub(crate) struct Network {
     /// The namespace of the host, where the bridge is.
     home: OwnedFd,
     firewall: Option<Firewall>,
+    forwarder: Mutex<Option<Forwarder>>,
     state: Mutex<State>,
 }
 
@@ -101,6 +104,7 @@ impl Network {
             config: config.clone(),
             home,
             firewall,
+            forwarder: Mutex::new(None),
             state: Mutex::new(State {
                 pool: Pool::new(subnet, bridge.gateway, range),
                 ports: Ports::default(),
@@ -331,6 +335,10 @@ impl Network {
         {
             tracing::error!(%error, "cannot set up the firewall table");
         }
+        if !self.state().members.is_empty() {
+            // Who was adopted may have been told to ask at the bridge's address.
+            self.resolvers();
+        }
         if let Err(error) = self.remove_links(live) {
             tracing::warn!(%error, "cannot remove the links of containers that are gone");
         }
@@ -375,13 +383,49 @@ impl Network {
     }
 
     pub(crate) fn resolvers(&self) -> Resolvers {
-        resolvers::of_host().usable()
+        let host = resolvers::of_host();
+        let local = host.local.filter(|_| host.servers.is_empty());
+        let mut resolvers = host.usable();
+        if let Some(server) = local
+            && self.forward_names(server)
+        {
+            resolvers.servers = vec![self.bridge.gateway.to_string()];
+        }
+        resolvers
+    }
+
+    /// Makes the bridge's address answer questions for names, and says whether it does.
+    fn forward_names(&self, server: IpAddr) -> bool {
+        let mut forwarder = self
+            .forwarder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(forwarder) = &*forwarder {
+            forwarder.ask(server);
+            return true;
+        }
+        match Forwarder::start(self.bridge.gateway, self.bridge.subnet, server) {
+            Ok(started) => {
+                *forwarder = Some(started);
+                true
+            }
+            // The host's own server listens on all addresses: it answers there by itself.
+            Err(error) if error.kind() == ErrorKind::AddrInUse => true,
+            Err(error) => {
+                tracing::warn!(%error, %server, "containers cannot use the host's resolver; name one with --dns");
+                false
+            }
+        }
     }
 
     pub(crate) fn close(&self) {
         if !self.state().members.is_empty() {
             return;
         }
+        *self
+            .forwarder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(firewall) = &self.firewall
             && let Err(error) = firewall.remove()
         {

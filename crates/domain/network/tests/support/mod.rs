@@ -28,7 +28,7 @@ pub const LAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 /// The bridge's address.
 pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
 /// How long an answer may take; also how long silence is waited for.
-const PATIENCE: Duration = Duration::from_millis(600);
+const PATIENCE: Duration = Duration::from_millis(400);
 const UPLINK_INDEX: u32 = 16;
 
 /// Runs a test on a host of its own.
