@@ -32,6 +32,11 @@ const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// The first bytes of every hardware address, as Docker's.
 const MAC_PREFIX: [u8; 2] = [0x02, 0x42];
 
+/// Number of UDP.
+const UDP: u8 = 17;
+/// For how many ports old streams are forgotten: each looks through all connections of the host.
+const FORGOTTEN_MAX: usize = 16;
+
 /// An engine's default network.
 pub(crate) struct Network {
     config: NetworkConfig,
@@ -49,6 +54,8 @@ struct State {
     pool: Pool,
     ports: Ports,
     members: BTreeMap<ContainerId, Member>,
+    /// Addresses whose last holder had published ports: connections to it may still be known.
+    stale: BTreeSet<Ipv4Addr>,
 }
 
 /// Who is on the network, or about to be.
@@ -109,6 +116,7 @@ impl Network {
                 pool: Pool::new(subnet, bridge.gateway, range),
                 ports: Ports::default(),
                 members: BTreeMap::new(),
+                stale: BTreeSet::new(),
             }),
             bridge,
         })
@@ -206,7 +214,8 @@ impl Network {
         request: &AttachRequest,
         endpoint: String,
     ) -> Result<Attachment, NetworkError> {
-        let (address, published) = match self.state().members.get(&id) {
+        let mut state = self.state();
+        let (address, published) = match state.members.get(&id) {
             Some(member) => (member.address, member.published.clone()),
             None => {
                 return Err(NetworkError::Unavailable(format!(
@@ -215,6 +224,13 @@ impl Network {
                 )));
             }
         };
+        let stale = state.stale.remove(&address);
+        drop(state);
+        if stale {
+            // Who still speaks to the last holder must not reach the next one. Here and not when
+            // that one went: it takes a millisecond, and addresses rest long.
+            forget(conntrack::forget_answered_by(address));
+        }
         let mut host = route::open().map_err(kernel("cannot open a netlink socket"))?;
         let [a, b, c, d] = address.octets();
         let mac = request
@@ -268,9 +284,10 @@ impl Network {
         }
         let what = format!("cannot publish the ports of {address}");
         firewall.publish(ports, address).map_err(kernel(what))?;
-        for port in ports.iter().filter(|port| port.protocol == Protocol::Udp) {
-            // A stream that was sent while nobody answered would never be redirected.
-            forget(conntrack::forget_addressed_to(17, port.host_port));
+        let streams = ports.iter().filter(|port| port.protocol == Protocol::Udp);
+        for port in streams.take(FORGOTTEN_MAX) {
+            // A stream that began when nobody answered, or somebody else, would never come here.
+            forget(conntrack::forget_addressed_to(UDP, port.host_port));
         }
         Ok(())
     }
@@ -317,11 +334,8 @@ impl Network {
             .iter()
             .for_each(|port| state.ports.release(port));
         state.pool.give_back(member.address);
-        drop(state);
         if !member.published.is_empty() {
-            // Who goes on to speak to the port must come to its next holder, not to the next one
-            // that gets this address.
-            forget(conntrack::forget_answered_by(member.address));
+            state.stale.insert(member.address);
         }
     }
 

@@ -459,3 +459,22 @@ fn a_name_that_is_no_bridges_and_a_subnet_that_is_in_use() {
         );
     });
 }
+
+#[test]
+fn a_thousand_ports_of_one_container() {
+    on_a_host(|_| {
+        let networks = Networks::open(config());
+        let ports: Vec<PortRequest> = (20_000..21_200)
+            .map(|port| publish(ALL, port, port))
+            .collect();
+        let server = attach(&networks, 1, &ports);
+        serve(&server.namespace, 21_199);
+        ask(to(HOST, 21_199)).unwrap();
+        nft(&["flush", "ruleset"]);
+        eventually("all the ports", || {
+            nft(&["list", "ruleset"]).matches("tcp . 2").count() == ports.len()
+        });
+        networks.detach(id(1));
+        assert!(!nft(&["list", "ruleset"]).contains("tcp . 2"));
+    });
+}

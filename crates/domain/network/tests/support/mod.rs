@@ -48,6 +48,20 @@ pub fn on_a_host(test: impl FnOnce(&Lan) + Send) {
     run.map(drop).unwrap();
 }
 
+/// The same on a host whose firewall sees what passes between a bridge's ports, and on one whose
+/// firewall does not: `br_netfilter` may be there or not.
+pub fn on_hosts_of_both_sorts(test: impl Fn(&Lan) + Send + Sync) {
+    for seen in ["1", "0"] {
+        on_a_host(|lan| {
+            let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+            if std::path::Path::new(setting).exists() {
+                std::fs::write(setting, seen).unwrap();
+            }
+            test(lan);
+        });
+    }
+}
+
 /// Another machine on the host's uplink.
 pub struct Lan {
     pub namespace: OwnedFd,
