@@ -1,9 +1,11 @@
 //! The default network: who is on it, and how one comes and goes.
 
+mod boot;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,8 +24,7 @@ use crate::forwarder::Forwarder;
 use crate::link::{self, kernel};
 use crate::pool::{Pool, Refusal};
 use crate::ports::Ports;
-use crate::resolvers;
-use crate::service::{NetworkConfig, Resolvers, Summary};
+use crate::service::{NetworkConfig, Summary};
 use crate::subnet::Subnet;
 use crate::sysctl;
 
@@ -46,6 +47,8 @@ pub(crate) struct Network {
     home: OwnedFd,
     firewall: Option<Firewall>,
     forwarder: Mutex<Option<Forwarder>>,
+    /// Held by who makes the bridge again.
+    mending: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -54,8 +57,17 @@ struct State {
     pool: Pool,
     ports: Ports,
     members: BTreeMap<ContainerId, Member>,
+    strangers: Strangers,
     /// Addresses whose last holder had published ports: connections to it may still be known.
     stale: BTreeSet<Ipv4Addr>,
+}
+
+/// Containers of an earlier engine that run on the network and could not be taken up.
+enum Strangers {
+    /// Nobody said yet who runs.
+    Unknown,
+    /// These, after a sweep.
+    Known(BTreeSet<ContainerId>),
 }
 
 /// Who is on the network, or about to be.
@@ -106,16 +118,22 @@ impl Network {
             sysctl::set(Path::new(FORWARD), "1")
                 .map_err(kernel(format!("cannot set {FORWARD} to 1")))?;
         }
+        let strangers = match bridge::has_links_of(config.install_id, &mut socket) {
+            true => Strangers::Unknown,
+            false => Strangers::Known(BTreeSet::new()),
+        };
         Ok(Self {
             id: network_id(config, name),
             config: config.clone(),
             home,
             firewall,
             forwarder: Mutex::new(None),
+            mending: Mutex::new(()),
             state: Mutex::new(State {
                 pool: Pool::new(subnet, bridge.gateway, range),
                 ports: Ports::default(),
                 members: BTreeMap::new(),
+                strangers,
                 stale: BTreeSet::new(),
             }),
             bridge,
@@ -236,27 +254,30 @@ impl Network {
         let mac = request
             .mac
             .unwrap_or([MAC_PREFIX[0], MAC_PREFIX[1], a, b, c, d]);
-        let name = format!("veth{:.7}", random_hex::<4>()?);
-        let wanted = link::Wanted {
+        let mtu = bridge::mtu(&self.config, &mut host);
+        let mut wanted = link::Wanted {
             id,
-            name: &name,
+            name: link_name()?,
             address,
             mac,
-            mtu: bridge::mtu(&self.config, &mut host),
+            mtu,
             talk: self.config.talk,
         };
-        let namespace = link::make(
-            &mut host,
-            &self.home,
-            &self.bridge,
-            self.config.install_id,
-            &wanted,
-        )?;
+        let install = self.config.install_id;
+        let seen = self.bridge.index();
+        let namespace = match link::make(&mut host, &self.home, &self.bridge, install, &wanted) {
+            Err(_) if self.mend(seen)? => {
+                // The first one's link goes when the kernel has time: a name of its own.
+                wanted.name = link_name()?;
+                link::make(&mut host, &self.home, &self.bridge, install, &wanted)?
+            }
+            made => made?,
+        };
         self.publish(&published, address)?;
         let endpoint = Endpoint {
             network: self.id.clone(),
             id: endpoint,
-            link: name,
+            link: wanted.name,
             address,
             prefix: self.bridge.subnet.prefix(),
             gateway: self.bridge.gateway,
@@ -292,37 +313,11 @@ impl Network {
         Ok(())
     }
 
-    pub(crate) fn adopt(&self, id: ContainerId, endpoint: &Endpoint) -> Result<(), NetworkError> {
-        let mut state = self.state();
-        let state = &mut *state;
-        if state.members.contains_key(&id) {
-            return Ok(());
-        }
-        let address = endpoint.address;
-        let taken = state.pool.take(id, address);
-        taken.map_err(|refusal| self.refused(refusal, Some(address)))?;
-        for (place, port) in endpoint.published.iter().enumerate() {
-            if let Err(refusal) = state.ports.adopt(port) {
-                let before = endpoint.published.iter().take(place);
-                before.for_each(|port| state.ports.release(port));
-                state.pool.give_back(address);
-                return Err(NetworkError::Taken(refusal.0));
-            }
-        }
-        if let Some(firewall) = &self.firewall {
-            firewall.adopt(&endpoint.published, address);
-        }
-        let member = Member {
-            address,
-            published: endpoint.published.clone(),
-            endpoint: Some(endpoint.clone()),
-        };
-        state.members.insert(id, member);
-        Ok(())
-    }
-
     pub(crate) fn detach(&self, id: ContainerId) {
         let mut state = self.state();
+        if let Strangers::Known(strangers) = &mut state.strangers {
+            strangers.remove(&id);
+        }
         let Some(member) = state.members.remove(&id) else {
             return;
         };
@@ -337,46 +332,6 @@ impl Network {
         if !member.published.is_empty() {
             state.stale.insert(member.address);
         }
-    }
-
-    pub(crate) fn sweep(&self, live: &BTreeSet<ContainerId>) {
-        let members: Vec<ContainerId> = self.state().members.keys().copied().collect();
-        for id in members.into_iter().filter(|id| !live.contains(id)) {
-            self.detach(id);
-        }
-        if let Some(firewall) = &self.firewall
-            && let Err(error) = firewall.settle()
-        {
-            tracing::error!(%error, "cannot set up the firewall table");
-        }
-        if !self.state().members.is_empty() {
-            // Who was adopted may have been told to ask at the bridge's address.
-            self.resolvers();
-        }
-        if let Err(error) = self.remove_links(live) {
-            tracing::warn!(%error, "cannot remove the links of containers that are gone");
-        }
-    }
-
-    /// Removes links of containers that are gone: their namespaces are held by somebody, or they
-    /// would be gone, too.
-    fn remove_links(&self, live: &BTreeSet<ContainerId>) -> std::io::Result<()> {
-        let mut socket = route::open()?;
-        let prefix = link::alias_prefix(self.config.install_id);
-        for link in route::links(&mut socket)? {
-            let id = link
-                .alias
-                .strip_prefix(&prefix)
-                .and_then(|id| id.parse().ok());
-            if id.is_some_and(|id| !live.contains(&id) && !self.state().members.contains_key(&id)) {
-                tracing::info!(
-                    link = link.name,
-                    "a link of a container that is gone is removed"
-                );
-                socket.transact(vec![route::remove_link(link.index)])?;
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn summary(&self) -> Summary {
@@ -395,66 +350,16 @@ impl Network {
             endpoints,
         }
     }
-
-    pub(crate) fn resolvers(&self) -> Resolvers {
-        let host = resolvers::of_host();
-        let local = host.local.filter(|_| host.servers.is_empty());
-        let mut resolvers = host.usable();
-        if let Some(server) = local
-            && self.forward_names(server)
-        {
-            resolvers.servers = vec![self.bridge.gateway.to_string()];
-        }
-        resolvers
-    }
-
-    /// Makes the bridge's address answer questions for names, and says whether it does.
-    fn forward_names(&self, server: IpAddr) -> bool {
-        let mut forwarder = self
-            .forwarder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(forwarder) = &*forwarder {
-            forwarder.ask(server);
-            return true;
-        }
-        match Forwarder::start(self.bridge.gateway, self.bridge.subnet, server) {
-            Ok(started) => {
-                *forwarder = Some(started);
-                true
-            }
-            // The host's own server listens on all addresses: it answers there by itself.
-            Err(error) if error.kind() == ErrorKind::AddrInUse => true,
-            Err(error) => {
-                tracing::warn!(%error, %server, "containers cannot use the host's resolver; name one with --dns");
-                false
-            }
-        }
-    }
-
-    pub(crate) fn close(&self) {
-        if !self.state().members.is_empty() {
-            return;
-        }
-        *self
-            .forwarder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        if let Some(firewall) = &self.firewall
-            && let Err(error) = firewall.remove()
-        {
-            tracing::warn!(%error, "cannot remove the firewall table");
-        }
-        if let Ok(mut socket) = route::open() {
-            bridge::remove(self.config.install_id, &self.bridge, &mut socket);
-        }
-    }
 }
 
 /// The id of the default network: the same for every engine on the same data root.
 fn network_id(config: &NetworkConfig, bridge: &str) -> String {
     let text = format!("berth default network {} {bridge}", config.install_id);
     hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn link_name() -> Result<String, NetworkError> {
+    Ok(format!("veth{:.7}", random_hex::<4>()?))
 }
 
 fn random_hex<const BYTES: usize>() -> Result<String, NetworkError> {

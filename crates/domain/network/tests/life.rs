@@ -478,3 +478,46 @@ fn a_thousand_ports_of_one_container() {
         assert!(!nft(&["list", "ruleset"]).contains("tcp . 2"));
     });
 }
+
+#[test]
+fn a_bridge_that_somebody_removes_is_made_again() {
+    on_a_host(|lan| {
+        let networks = Networks::open(config());
+        let old = attach(&networks, 1, &[publish(ALL, 8080, 80)]);
+        serve(&old.namespace, 80);
+        let mut socket = route::open().unwrap();
+        let bridge = route::link_named(&mut socket, "docker0").unwrap().unwrap();
+        socket
+            .transact(vec![route::remove_link(bridge.index)])
+            .unwrap();
+        assert!(ask(to(HOST, 8080)).is_err());
+        let new = attach(&networks, 2, &[]);
+        assert_eq!(new.endpoint.gateway, BRIDGE);
+        for address in [HOST, Ipv4Addr::LOCALHOST] {
+            ask(to(address, 8080)).unwrap();
+        }
+        ask_from(&lan.namespace, to(HOST, 8080)).unwrap();
+        ask_from(&new.namespace, to(old.endpoint.address, 80)).unwrap();
+    });
+}
+
+#[test]
+fn an_engine_that_knows_not_who_runs_leaves_everything() {
+    on_a_host(|_| {
+        let networks = Networks::open(config());
+        let server = attach(&networks, 1, &[publish(ALL, 8080, 80)]);
+        serve(&server.namespace, 80);
+        drop(networks);
+        // It ends before it has looked.
+        Networks::open(config()).close();
+        ask(to(HOST, 8080)).unwrap();
+        // It could not take the container up.
+        let again = Networks::open(config());
+        again.sweep(&BTreeSet::from([id(1)]));
+        again.close();
+        assert!(links().contains(&server.endpoint.link));
+        again.detach(id(1));
+        again.close();
+        assert!(!links().contains(&"docker0".to_owned()));
+    });
+}
