@@ -118,6 +118,10 @@ fn what_others_flush_is_put_back() {
             nft(&["list", "ruleset"]).contains(TABLE)
         });
         assert!(ask_from(&lan.namespace, to(HOST, 8080)).is_err());
+        // Handles are new ones each time a table is made: it was made once, and not for ever.
+        let handles = nft(&["-a", "list", "table", "ip", TABLE]);
+        assert!(ask_from(&lan.namespace, to(HOST, 8080)).is_err());
+        assert_eq!(nft(&["-a", "list", "table", "ip", TABLE]), handles);
     });
 }
 
@@ -223,6 +227,14 @@ fn ports_that_others_have() {
             sentence.contains("cannot assign requested address"),
             "{sentence}"
         );
+        // The remains of an ended connection are nobody.
+        let ended = TcpListener::bind("0.0.0.0:8095").unwrap();
+        let mut client = TcpStream::connect(to(HOST, 8095)).unwrap();
+        drop(ended.accept().unwrap());
+        client.read_to_end(&mut Vec::new()).unwrap();
+        drop((client, ended));
+        attach(&networks, 3, &[publish(ALL, 8095, 80)]);
+        networks.detach(id(3));
         // And the other way round.
         assert!(TcpListener::bind("0.0.0.0:8080").is_err());
         // What failed took nothing: neither an address nor a part of its ports.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use berth_network::{Attachment, Networks};
 use berth_sys::netlink::route;
 use berth_sys::netns;
+use berth_sys::rustix::io::Errno;
 use berth_sys::rustix::net::{
     self as raw, AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt,
 };
@@ -113,8 +114,14 @@ fn advertise(from: &Attachment) {
         let socket = raw::socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         sockopt::set_ipv6_multicast_hops(&socket, 255)?;
         let to = SocketAddrV6::new(all_nodes, 0, 0, link.index);
-        raw::sendto(&socket, &message, SendFlags::empty(), &to)?;
-        Ok(())
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            // The link's own address comes when the kernel has time.
+            match raw::sendto(&socket, &message, SendFlags::empty(), &to) {
+                Err(Errno::ADDRNOTAVAIL) if Instant::now() < end => std::thread::yield_now(),
+                result => return Ok(result.map(drop)?),
+            }
+        }
     });
     sent.unwrap();
 }
