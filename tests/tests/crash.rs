@@ -17,8 +17,8 @@ const STEPS: [&[&str]; 4] = [
         "create",
         "--name",
         "victim",
-        "--network",
-        "none",
+        "--publish",
+        "8080:80",
         "busybox:test",
         "sleep",
         "1000",
@@ -41,25 +41,21 @@ fn state(engine: &Engine, name: &str) -> Option<String> {
 
 /// Kills the engine at `failpoint` on the way through all steps.
 fn kill_at(failpoint: &str) {
-    let mut engine = Engine::with_busybox();
+    let mut engine = Engine::with_network();
     engine
         .docker(&[
             "run",
             "-d",
             "--name",
             "keeper",
-            "--network",
-            "none",
+            "--publish",
+            "8081:80",
             "busybox:test",
             "sleep",
             "1000",
         ])
         .ok();
-    let keeper = engine
-        .docker(&["inspect", "--format", "{{.State.Pid}}", "keeper"])
-        .ok()
-        .trim()
-        .to_owned();
+    let keeper = identity(&engine);
     engine.terminate();
     engine.set_env("BERTH_FAILPOINT", Some(failpoint));
     engine.start_again();
@@ -91,12 +87,11 @@ fn kill_at(failpoint: &str) {
         "after {done} steps and {failpoint}: {now:?}"
     );
     assert_eq!(state(&engine, "keeper").as_deref(), Some("running"));
-    let pid = engine
-        .docker(&["inspect", "--format", "{{.State.Pid}}", "keeper"])
-        .ok()
-        .trim()
-        .to_owned();
-    assert_eq!(pid, keeper, "the keeper is the same process");
+    assert_eq!(
+        identity(&engine),
+        keeper,
+        "the keeper is the same process at the same address"
+    );
     settle(&engine);
 
     // The name is usable either way.
@@ -107,6 +102,14 @@ fn kill_at(failpoint: &str) {
         .iter()
         .for_each(|step| drop(engine.docker(step).ok().trim().to_owned()));
     settle(&engine);
+}
+
+/// The keeper's process, its address and its ports.
+fn identity(engine: &Engine) -> String {
+    let template =
+        "{{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}} {{.NetworkSettings.Ports}}";
+    let shown = engine.docker(&["inspect", "--format", template, "keeper"]);
+    shown.text().to_owned()
 }
 
 /// Waits for what may follow a reply, then checks.

@@ -19,10 +19,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
+use crate::events;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
+use crate::update::{self, Change};
 
 /// Requests that wait for one container. A client past this waits in its own connection.
 const MAILBOX: usize = 32;
@@ -51,6 +53,13 @@ pub(crate) enum Request {
     ),
     /// Somebody who asks the monitor itself, if there is one.
     Task(oneshot::Sender<Option<Arc<dyn Task>>>),
+    /// Another name.
+    Rename(String, oneshot::Sender<Result<(), ContainerError>>),
+    /// Other limits, another restart policy; answered with warnings.
+    Update(
+        Box<Change>,
+        oneshot::Sender<Result<Vec<String>, ContainerError>>,
+    ),
 }
 
 /// How others reach one container.
@@ -81,6 +90,20 @@ impl Handle {
         let (answer, result) = oneshot::channel();
         self.send(Request::Task(answer)).await?;
         result.await.map_err(|_| self.gone())
+    }
+
+    /// Gives the container another name.
+    pub async fn rename(&self, name: String) -> Result<(), ContainerError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Request::Rename(name, answer)).await?;
+        result.await.map_err(|_| self.gone())?
+    }
+
+    /// Changes limits and restart policy. Answers with warnings.
+    pub async fn update(&self, change: Change) -> Result<Vec<String>, ContainerError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Request::Update(Box::new(change), answer)).await?;
+        result.await.map_err(|_| self.gone())?
     }
 
     async fn send(&self, request: Request) -> Result<(), ContainerError> {
@@ -130,8 +153,12 @@ pub(crate) fn spawn(
 ) -> Handle {
     let (sender, requests) = mpsc::channel(MAILBOX);
     let (publish, snapshot) = watch::channel(Arc::new(record.clone()));
-    let connected = record.state.phase == Phase::Running;
-    let life = Lifecycle::new(record.state.clone(), record.host.auto_remove);
+    let connected = record.state.phase.is_live();
+    let life = Lifecycle::new(
+        record.state.clone(),
+        record.host.auto_remove,
+        record.host.restart,
+    );
     let actor = Actor {
         shared,
         record,
@@ -158,10 +185,13 @@ impl Actor {
             let launched = launched(task.as_ref());
             self.take_task(task);
             self.internal(Input::Started(launched)).await;
+            self.adopt_group().await;
         }
         if let Some(input) = first {
             self.internal(input).await;
         }
+        self.shared.swept().await;
+        self.internal(Input::EngineStarted).await;
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {
@@ -186,6 +216,12 @@ impl Actor {
             }
             Request::Attach(want, answer) => self.attach(want, answer),
             Request::Task(answer) => drop(answer.send(self.task.clone())),
+            Request::Rename(name, answer) => {
+                let _ = answer.send(self.rename(name).await);
+            }
+            Request::Update(change, answer) => {
+                let _ = answer.send(self.update(&change).await);
+            }
         }
     }
 
@@ -205,17 +241,22 @@ impl Actor {
             phases: Vec::new(),
         };
         while let Some(input) = queue.pop_front() {
+            let stopping = self.life.stopping();
             let done = self
                 .life
-                .step(input)
+                .step(input.clone())
                 .map_err(|refused| self.refusal(refused))?;
-            self.record.state.clone_from(self.life.state());
+            let before = std::mem::replace(&mut self.record.state, self.life.state().clone());
             let Done::Effects(list) = done else { continue };
             report.unchanged = false;
+            let news = events::of_step(&before, &input, &list, &self.record.state, stopping);
             for effect in list {
                 if let Some(next) = self.perform(effect).await {
                     queue.push_back(next);
                 }
+            }
+            for item in news {
+                events::publish(&self.shared, &self.record, item.action, &item.facts);
             }
         }
         self.publish.send_replace(Arc::new(self.record.clone()));
@@ -228,13 +269,31 @@ impl Actor {
 
     fn refusal(&self, refused: Refused) -> ContainerError {
         let id = self.record.id;
+        let phase = self.record.state.phase;
         match refused {
             Refused::NotRunning => {
                 ContainerError::Conflict(format!("container {id} is not running"))
             }
             Refused::Running => ContainerError::Conflict(format!(
-                "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
-                self.record.name
+                "cannot remove container \"/{}\": container is {}: {}stop the container before removing or force remove",
+                self.record.name,
+                if phase == Phase::Starting {
+                    "running"
+                } else {
+                    phase.word()
+                },
+                if phase == Phase::Paused {
+                    "unpause and then "
+                } else {
+                    ""
+                },
+            )),
+            Refused::Paused => ContainerError::Conflict(format!(
+                "container {id} is already paused: unpause it first"
+            )),
+            Refused::NotPaused => ContainerError::Conflict(format!("container {id} is not paused")),
+            Refused::Restarting => ContainerError::Conflict(format!(
+                "container {id} is restarting, wait until the container is running"
             )),
             Refused::Removing => ContainerError::Removing(id.to_string()),
             Refused::Stray => {
@@ -250,6 +309,8 @@ impl Actor {
                 self.signal(number);
                 None
             }
+            Effect::Freeze => self.freeze(true).await.then_some(Input::Frozen),
+            Effect::Thaw => self.freeze(false).await.then_some(Input::Thawed),
             Effect::ClearRuntime => {
                 self.clear_runtime().await;
                 None
@@ -346,6 +407,58 @@ impl Actor {
                 at: Timestamp::now(),
                 reason: "the engine could not find out how the container ended".to_owned(),
             })
+    }
+
+    /// Freezes the container's processes or lets them go on, and says whether that is done.
+    async fn freeze(&mut self, on: bool) -> bool {
+        let (shared, id) = (Arc::clone(&self.shared), self.record.id);
+        let freeze = move || effects::freeze(&shared, id, on);
+        let done = tokio::task::spawn_blocking(freeze).await;
+        let result = done.unwrap_or(Err(ContainerError::ShuttingDown));
+        result
+            .map_err(|error| self.failure.get_or_insert(error))
+            .is_ok()
+    }
+
+    /// Brings the record of an adopted container to what its group is, and the group's limits to
+    /// what the record says: an update that was cut off before its record never was.
+    async fn adopt_group(&mut self) {
+        let (shared, id) = (Arc::clone(&self.shared), self.record.id);
+        let limits = self.record.host.limits.clone();
+        let look = move || {
+            effects::restore_limits(&shared, id, &limits);
+            effects::is_frozen(&shared, id)
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(true)) => self.internal(Input::Frozen).await,
+            Ok(Ok(false)) => self.internal(Input::Thawed).await,
+            Ok(Err(error)) => {
+                tracing::warn!(%id, %error, "cannot tell whether the container is paused");
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn rename(&mut self, name: String) -> Result<(), ContainerError> {
+        self.request(Input::Change).await?;
+        let old = update::rename(&self.shared, &mut self.record, name).await?;
+        self.publish.send_replace(Arc::new(self.record.clone()));
+        events::publish(
+            &self.shared,
+            &self.record,
+            "rename",
+            &[("oldName", format!("/{old}"))],
+        );
+        Ok(())
+    }
+
+    async fn update(&mut self, change: &Change) -> Result<Vec<String>, ContainerError> {
+        self.request(Input::Change).await?;
+        let warnings = update::update(&self.shared, &mut self.record, change).await?;
+        self.life.set_policy(self.record.host.restart);
+        self.publish.send_replace(Arc::new(self.record.clone()));
+        events::publish(&self.shared, &self.record, "update", &[]);
+        Ok(warnings)
     }
 
     async fn clear_runtime(&mut self) {

@@ -71,6 +71,7 @@ impl Containers {
         report.swept = tokio::task::spawn_blocking(move || sweep(&sweeper, &known))
             .await
             .map_err(|_| ContainerError::ShuttingDown)?;
+        shared.set_swept();
         Ok((Self { shared }, report))
     }
 }
@@ -126,7 +127,7 @@ async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootRepo
             (None, Some(Input::Ended(end)))
         }
         Found::OutOfReach => {
-            if phase != Phase::Running {
+            if !phase.is_live() {
                 begin_unseen(&mut record, Timestamp::now());
             }
             (None, None)
@@ -155,7 +156,8 @@ fn begin_unseen(record: &mut Record, at: Timestamp) {
         monitor: nobody,
         at,
     };
-    let mut life = crate::lifecycle::Lifecycle::new(record.state.clone(), false);
+    let mut life =
+        crate::lifecycle::Lifecycle::new(record.state.clone(), false, record.host.restart);
     if life.step(Input::Started(launched)).is_ok() {
         record.state = life.state().clone();
     }
@@ -164,11 +166,14 @@ fn begin_unseen(record: &mut Record, at: Timestamp) {
 /// Looks for the run of one container.
 fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
     let announced = shared.runtime_dir(id).exists();
-    if !announced && phase != Phase::Running {
+    if !announced && !phase.is_live() {
         return Found::Settled;
     }
     match shared.launcher.adopt(&id) {
-        Ok(task) => return Found::Alive(task),
+        Ok(task) => {
+            crate::images::resume(shared, id);
+            return Found::Alive(task);
+        }
         Err(AdoptError::Gone { .. }) => {}
         Err(error) => {
             tracing::error!(%id, error = %chain(&error), "monitor not adopted");
@@ -177,9 +182,9 @@ fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
     }
     let record = effects::read_exit_record(shared, id);
     effects::kill_cgroup(shared, id);
-    match (phase, record) {
-        (Phase::Running, Some(record)) => Found::Over(End::Recorded(record)),
-        (Phase::Running, None) => Found::Over(End::Unseen {
+    match (phase.is_live(), record) {
+        (true, Some(record)) => Found::Over(End::Recorded(record)),
+        (true, None) => Found::Over(End::Unseen {
             at: Timestamp::now(),
             reason: "the container's monitor was gone when the engine started: it was killed, or the machine restarted".to_owned(),
         }),

@@ -23,9 +23,10 @@ use crate::error::ContainerError;
 use crate::hostfiles;
 use crate::lifecycle::End;
 use crate::network;
-use crate::record::Record;
+use crate::record::{Limits, Record};
 use crate::shared::Shared;
 use crate::spec;
+use crate::update;
 
 /// A launch that did not happen.
 pub(crate) struct LaunchFault {
@@ -227,6 +228,30 @@ pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
     });
     if let Err(error) = result {
         tracing::warn!(%id, error = %chain(&error), "control group not removed");
+    }
+}
+
+/// The control group of a container that runs.
+pub(crate) fn group(shared: &Shared, id: ContainerId) -> Result<cgroup::Cgroup, ContainerError> {
+    Ok(cgroup::Cgroup::open(&spec::cgroup_path(id, &shared.facts))?)
+}
+
+/// Freezes the processes of a container or lets them go on; returns when they do.
+pub(crate) fn freeze(shared: &Shared, id: ContainerId, on: bool) -> Result<(), ContainerError> {
+    Ok(group(shared, id)?.freeze(on)?)
+}
+
+/// Whether the kernel keeps the processes of a container frozen.
+pub(crate) fn is_frozen(shared: &Shared, id: ContainerId) -> Result<bool, ContainerError> {
+    Ok(group(shared, id)?.is_frozen()?)
+}
+
+/// Sets the limits of a running container to those of its record.
+pub(crate) fn restore_limits(shared: &Shared, id: ContainerId, limits: &Limits) {
+    let restored =
+        group(shared, id).and_then(|group| Ok(group.update(&update::resources(limits, limits))?));
+    if let Err(error) = restored {
+        tracing::warn!(%id, error = %chain(&error), "limits not compared with the record");
     }
 }
 

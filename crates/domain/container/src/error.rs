@@ -66,6 +66,9 @@ pub enum ContainerError {
         /// What sort of failure that is.
         kind: ErrorKind,
     },
+    /// The container's control group refused or is not there.
+    #[error(transparent)]
+    Group(#[from] berth_sys::cgroup::CgroupError),
     /// A file or a kernel object of the container could not be handled.
     #[error("cannot {what} of container {id}")]
     Io {
@@ -103,6 +106,7 @@ impl ContainerError {
             Self::Storage(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Network { kind, .. } => *kind,
+            Self::Group(error) => error.kind(),
             Self::Io { .. } => ErrorKind::Internal,
             Self::ShuttingDown => ErrorKind::Unavailable,
         }

@@ -1,15 +1,15 @@
-//! Telling who listens what happened to a container.
+//! What is told about a container's life, after it was recorded: Docker's words.
 
 use std::collections::BTreeMap;
 
 use berth_store::{Event, EventKind};
 use berth_types::Timestamp;
 
-use crate::record::Record;
+use crate::lifecycle::{Effect, Input};
+use crate::record::{Phase, Record, State};
 use crate::shared::Shared;
 
-/// Publishes an event of a container, after the change is recorded: its labels, its image and
-/// name, and what is particular to the action.
+/// Tells that something happened to a container, with facts beyond its name, image and labels.
 pub(crate) fn publish(
     shared: &Shared,
     record: &Record,
@@ -30,4 +30,64 @@ pub(crate) fn publish(
         owner: record.owner.clone(),
         time: Timestamp::now(),
     });
+}
+
+/// One thing to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Docker's word.
+    pub action: &'static str,
+    /// Facts of this one event.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+fn news(action: &'static str) -> News {
+    News {
+        action,
+        facts: Vec::new(),
+    }
+}
+
+/// What a step of the state machine is told as, in order. `stopping` is whether a stop was under
+/// way before it.
+pub(crate) fn of_step(
+    before: &State,
+    input: &Input,
+    effects: &[Effect],
+    after: &State,
+    stopping: bool,
+) -> Vec<News> {
+    let changed = before.phase != after.phase;
+    match input {
+        Input::Started(_) if before.phase == Phase::Starting && changed => {
+            let again = before.restart.asked.then(|| news("restart"));
+            [news("start")].into_iter().chain(again).collect()
+        }
+        Input::Frozen if changed => vec![news("pause")],
+        Input::Thawed if changed => vec![news("unpause")],
+        Input::RemoveDone => vec![news("destroy")],
+        Input::Ended(_) => {
+            let oom = after.oom_killed.then(|| news("oom"));
+            let lasted = after.started_at.age(after.finished_at).as_secs();
+            let die = News {
+                action: "die",
+                facts: vec![
+                    ("exitCode", after.exit_code.to_string()),
+                    ("execDuration", lasted.to_string()),
+                ],
+            };
+            let stop = stopping.then(|| news("stop"));
+            oom.into_iter().chain([die]).chain(stop).collect()
+        }
+        _ => effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Signal(number) => Some(News {
+                    action: "kill",
+                    facts: vec![("signal", number.to_string())],
+                }),
+                _ => None,
+            })
+            .collect(),
+    }
 }

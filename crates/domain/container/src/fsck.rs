@@ -42,17 +42,17 @@ impl Containers {
             }
             for (id, handle) in &index.by_id {
                 let record = handle.snapshot.borrow();
-                if matches!(record.state.phase, Phase::Running | Phase::Starting) {
+                if record.state.phase.is_live() || record.state.phase == Phase::Starting {
                     running.insert(*id);
                 }
-                if record.state.phase == Phase::Running && !endpoint_fits(&endpoints, &record) {
+                if record.state.phase.is_live() && !endpoint_fits(&endpoints, &record) {
                     findings.push(finding(
                         "endpoint",
                         id,
                         "runs on the default network, which does not know it",
                     ));
                 }
-                if record.state.phase == Phase::Running {
+                if record.state.phase.is_live() {
                     let init = record.state.init.map_or(0, |p| p.pid);
                     if !std::path::Path::new(&format!("/proc/{init}")).exists() {
                         findings.push(finding(

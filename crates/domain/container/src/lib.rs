@@ -22,6 +22,7 @@ mod execution;
 mod filters;
 mod fsck;
 mod hostfiles;
+mod images;
 mod lifecycle;
 mod limits;
 mod list;
@@ -30,13 +31,18 @@ mod names;
 mod network;
 mod process;
 mod record;
+mod restart;
 mod seccomp;
 mod service;
 mod shared;
 mod signal;
 mod spec;
+mod stats;
 mod tables;
 mod terminals;
+mod top;
+mod update;
+mod verbs;
 
 pub use actor::Report;
 pub use boot::BootReport;
@@ -45,20 +51,25 @@ pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
 pub use fsck::Finding;
 pub use hostfiles::HOST_GATEWAY;
+pub use images::CommitRequest;
 pub use lifecycle::EXIT_UNKNOWN;
 pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
 pub use network::{exposed, parse_exposed};
 pub use record::{
-    Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record, Settings,
-    State,
+    Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record,
+    RestartPolicy, Restarts, Settings, State,
 };
 pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
 pub use shared::Deps;
 pub use signal::parse as parse_signal;
 pub use spec::{HostFacts, SHM_SIZE, default_paths};
+pub use stats::{Sample, Traffic};
 pub use terminals::Terminal;
+pub use top::Processes;
+pub use update::Change;
+pub use verbs::Pruned;
 
 /// The places in this crate where a test may end the process; see [`berth_store::failpoint`].
 pub const FAILPOINTS: &[&str] = &[
@@ -75,3 +86,6 @@ pub const FAILPOINTS: &[&str] = &[
     "remove.committed",
     "remove.collected",
 ];
+
+/// Those of them that making an image of a container passes.
+pub const COMMIT_FAILPOINTS: &[&str] = &["commit.frozen"];

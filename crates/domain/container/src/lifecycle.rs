@@ -1,25 +1,31 @@
 //! The container's state machine: a value without I/O.
 //!
 //! ```text
-//!             Start            Started
-//!   Created ────────▶ Starting ───────▶ Running ──┐ Stop, Signal, Tick
-//!      ▲  ▲              │ StartFailed     │  ▲───┘
-//!      │  └──────────────┘                 │ Ended
-//!      │                     Start         ▼
-//!      └ ─ ─ ─ ─ ─ Starting ◀──────────  Exited
+//!             Start            Started            Pause, Frozen
+//!   Created ────────▶ Starting ───────▶ Running ─────────────▶ Paused
+//!      ▲  ▲              │ ▲ ▲  failed    │  ▲  Unpause, Thawed  │
+//!      │  └──────────────┘ │ │            │  └───────────────────┤
+//!      │          Tick, due│ │ Start      │ Ended                │ Ended
+//!      │                   │ │            ▼                      ▼
+//!      └ ─ ─ ─ ─ ─ Restarting└───────── Exited       (as from Running)
+//!                          ▲              │
+//!                          └── by policy, or because a restart was asked for
 //!
 //!   Created, Exited ── Remove ──▶ Removing ── RemoveDone ──▶ Removed
-//!   Running ── Remove{force} ──▶ (killed) ── Ended ──▶ Removing
+//!   Running, Paused ── Remove{force} ──▶ (killed) ── Ended ──▶ Removing
+//!   Restarting ── Remove{force} ──▶ Removing;  ── Stop ──▶ Exited
 //! ```
 //!
 //! The actor takes an input, steps, carries the effects out and feeds their completions back.
-//! Requests that find nothing to do answer [`Done::Unchanged`], which is not an error.
+//! Requests that find nothing to do answer [`Done::Unchanged`], which is not an error. A frozen
+//! program dies of nothing before it is thawed, so whatever ends it thaws it too.
 
 use berth_network::Endpoint;
 use berth_types::Timestamp;
 use berth_types::launch::{ExitRecord, ProcessIdentity, StartFailure, StartFailureKind};
 
-use crate::record::{Phase, State};
+use crate::record::{Phase, RestartPolicy, Restarts, State};
+use crate::restart;
 
 /// SIGKILL, which cannot be caught.
 const SIGKILL: i32 = 9;
@@ -36,7 +42,12 @@ pub enum Input {
     /// The launch failed.
     StartFailed(StartFailure),
     /// A request to send a signal.
-    Signal(i32),
+    Signal {
+        /// Its number.
+        signal: i32,
+        /// Whether it is one that asks the program to end, so that no policy starts it again.
+        ends: bool,
+    },
     /// A request to stop: a signal, and SIGKILL when `kill_at` has come.
     Stop {
         /// The polite signal.
@@ -44,6 +55,26 @@ pub enum Input {
         /// When patience ends; absent for never.
         kill_at: Option<Timestamp>,
     },
+    /// A request to stop and start again; one that does not run is started.
+    Restart {
+        /// The polite signal.
+        signal: i32,
+        /// When patience ends; absent for never.
+        kill_at: Option<Timestamp>,
+    },
+    /// A request to freeze the program.
+    Pause,
+    /// A request to let it go on.
+    Unpause,
+    /// The program is frozen.
+    Frozen,
+    /// The program goes on.
+    Thawed,
+    /// A request to change the name or the limits, which the actor carries out where this allows
+    /// it.
+    Change,
+    /// The engine has started and taken up what it found.
+    EngineStarted,
     /// Time has passed.
     Tick(Timestamp),
     /// A request to remove; `force` kills a running program first.
@@ -91,6 +122,10 @@ pub enum Effect {
     Launch,
     /// Send a signal to the program.
     Signal(i32),
+    /// Freeze the program; answer with `Frozen`.
+    Freeze,
+    /// Let it go on; answer with `Thawed`.
+    Thaw,
     /// Clear what a run left below the exec root and in the kernel.
     ClearRuntime,
     /// Record the state durably, then publish it.
@@ -117,6 +152,12 @@ pub enum Refused {
     Running,
     /// The container is being removed.
     Removing,
+    /// The request needs a container that is not paused.
+    Paused,
+    /// The request needs a container that is paused.
+    NotPaused,
+    /// The request needs a container that runs, and this one waits for its next start.
+    Restarting,
     /// A completion that nothing led up to: a fault in the engine, logged and ignored.
     Stray,
 }
@@ -126,6 +167,7 @@ pub enum Refused {
 pub struct Lifecycle {
     state: State,
     auto_remove: bool,
+    policy: RestartPolicy,
     remove_at_end: bool,
     kill_at: Option<Timestamp>,
     stopping: bool,
@@ -133,10 +175,11 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// Takes up the life of a container where its record left it.
-    pub fn new(state: State, auto_remove: bool) -> Self {
+    pub fn new(state: State, auto_remove: bool, policy: RestartPolicy) -> Self {
         Self {
             state,
             auto_remove,
+            policy,
             remove_at_end: false,
             kill_at: None,
             stopping: false,
@@ -153,9 +196,24 @@ impl Lifecycle {
         self.state.endpoint = endpoint;
     }
 
+    /// Whether a stop is under way.
+    pub fn stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Another restart policy, from the end of this run on.
+    pub fn set_policy(&mut self, policy: RestartPolicy) {
+        self.policy = policy;
+    }
+
     /// When the next [`Input::Tick`] is wanted.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.kill_at
+        if self.state.phase == Phase::Restarting {
+            // A row without the date would wait for ever.
+            Some(self.state.restart.due.unwrap_or(Timestamp::NEVER))
+        } else {
+            self.kill_at
+        }
     }
 
     /// Takes one input.
@@ -163,38 +221,67 @@ impl Lifecycle {
     /// # Errors
     /// The input does not fit the state, which is then unchanged.
     pub fn step(&mut self, input: Input) -> Result<Done, Refused> {
-        use Phase::{Created, Exited, Removed, Removing, Running, Starting};
+        use Phase::{Created, Exited, Paused, Removed, Removing, Restarting, Running, Starting};
         match (self.state.phase, input) {
-            (Created | Exited, Input::Start) => {
-                self.state.phase = Starting;
-                self.state.error.clear();
-                Ok(effects([Effect::Launch]))
+            (Created | Exited, Input::Start) => Ok(self.begin(false)),
+            (Starting | Running | Restarting, Input::Start) => Ok(Done::Unchanged),
+            (Paused, Input::Start) => Err(Refused::Paused),
+            (Exited, Input::EngineStarted) if self.policy.returns(&self.state) => {
+                Ok(self.begin(false))
             }
-            (Starting | Running, Input::Start) => Ok(Done::Unchanged),
+            (_, Input::EngineStarted) => Ok(Done::Unchanged),
 
-            (Starting | Created | Exited | Running, Input::Started(l)) => Ok(self.started(l)),
+            (
+                Starting | Created | Exited | Running | Paused | Restarting,
+                Input::Started(launched),
+            ) => Ok(self.started(launched)),
             (Starting, Input::StartFailed(failure)) => Ok(self.start_failed(&failure)),
 
-            (Running, Input::Signal(signal)) => Ok(effects([Effect::Signal(signal)])),
-            (Created | Starting | Exited, Input::Signal(_)) => Err(Refused::NotRunning),
+            (Running | Paused, Input::Signal { signal, ends }) => Ok(self.signal(signal, ends)),
+            (Restarting, Input::Signal { ends, .. }) => Ok(self.give_up(ends)),
+            (Created | Starting | Exited, Input::Signal { .. }) => Err(Refused::NotRunning),
 
-            (Running, Input::Stop { signal, kill_at }) => Ok(self.stop(signal, kill_at)),
+            (Running | Paused, Input::Stop { signal, kill_at }) => {
+                Ok(self.stop(signal, kill_at, false))
+            }
+            (Restarting, Input::Stop { .. }) => Ok(self.give_up(true)),
             (Created | Starting | Exited, Input::Stop { .. }) => Ok(Done::Unchanged),
 
-            (Running, Input::Tick(now)) => Ok(self.tick(now)),
+            (Running | Paused, Input::Restart { signal, kill_at }) => {
+                Ok(self.stop(signal, kill_at, true))
+            }
+            (Created | Exited | Restarting, Input::Restart { .. }) => Ok(self.begin(true)),
+            (Starting, Input::Restart { .. }) => Ok(Done::Unchanged),
+
+            (Running, Input::Pause) => Ok(effects([Effect::Freeze])),
+            (Paused, Input::Pause) => Err(Refused::Paused),
+            (Restarting, Input::Pause) => Err(Refused::Restarting),
+            (Created | Starting | Exited, Input::Pause) => Err(Refused::NotRunning),
+            (Paused, Input::Unpause) => Ok(effects([Effect::Thaw])),
+            (Created | Starting | Running | Restarting | Exited, Input::Unpause) => {
+                Err(Refused::NotPaused)
+            }
+            (Running, Input::Frozen) => Ok(self.turn(Paused)),
+            (Paused, Input::Thawed) => Ok(self.turn(Running)),
+            (Paused, Input::Frozen) | (Running, Input::Thawed) => Ok(Done::Unchanged),
+
+            (Running | Paused | Restarting, Input::Tick(now)) => Ok(self.tick(now)),
             (_, Input::Tick(_)) => Ok(Done::Unchanged),
 
-            (Created | Exited, Input::Remove { .. }) => {
+            (Created | Exited, Input::Remove { .. })
+            | (Restarting, Input::Remove { force: true }) => {
                 self.state.phase = Removing;
                 Ok(effects([Effect::Remove]))
             }
-            (Running, Input::Remove { force: true }) => {
+            (Running | Paused, Input::Remove { force: true }) => {
                 self.remove_at_end = true;
-                Ok(effects([Effect::Signal(SIGKILL)]))
+                Ok(self.signal(SIGKILL, true))
             }
-            (Running | Starting, Input::Remove { .. }) => Err(Refused::Running),
+            (Running | Paused | Restarting | Starting, Input::Remove { .. }) => {
+                Err(Refused::Running)
+            }
 
-            (Running, Input::Ended(end)) => Ok(self.ended(end)),
+            (Running | Paused, Input::Ended(end)) => Ok(self.ended(end)),
 
             (Removing, Input::RemoveDone) => {
                 self.state.phase = Removed;
@@ -207,21 +294,47 @@ impl Lifecycle {
                 Ok(Done::Unchanged)
             }
 
+            (Created | Starting | Running | Paused | Restarting | Exited, Input::Change) => {
+                Ok(effects([]))
+            }
+
             (
                 Removing | Removed,
-                Input::Start | Input::Signal(_) | Input::Stop { .. } | Input::Remove { .. },
+                Input::Start
+                | Input::Signal { .. }
+                | Input::Stop { .. }
+                | Input::Restart { .. }
+                | Input::Pause
+                | Input::Unpause
+                | Input::Change
+                | Input::Remove { .. },
             ) => Err(Refused::Removing),
             (
                 _,
-                Input::StartFailed(_) | Input::Ended(_) | Input::RemoveDone | Input::RemoveFailed,
+                Input::StartFailed(_)
+                | Input::Frozen
+                | Input::Thawed
+                | Input::Ended(_)
+                | Input::RemoveDone
+                | Input::RemoveFailed,
             )
             | (Removing | Removed, Input::Started(_)) => Err(Refused::Stray),
         }
     }
 
+    /// A start that a person asked for, or that the engine makes when it starts.
+    fn begin(&mut self, asked: bool) -> Done {
+        self.state.phase = Phase::Starting;
+        self.state.error.clear();
+        self.state.restart = Restarts {
+            asked,
+            ..Restarts::default()
+        };
+        effects([Effect::Launch])
+    }
+
     fn started(&mut self, launched: Launched) -> Done {
-        let same = self.state.phase == Phase::Running && self.state.init == Some(launched.init);
-        self.state.phase = Phase::Running;
+        let same = self.state.phase.is_live() && self.state.init == Some(launched.init);
         self.state.started_at = launched.at;
         // The exit code stays that of the last run, for those who wait for its end and are late.
         self.state.oom_killed = false;
@@ -229,10 +342,15 @@ impl Lifecycle {
         self.state.init = Some(launched.init);
         self.state.monitor = Some(launched.monitor);
         if same {
-            Done::Unchanged
-        } else {
-            effects([Effect::Commit])
+            return Done::Unchanged;
         }
+        self.state.phase = Phase::Running;
+        let earlier = std::mem::take(&mut self.state.restart);
+        if earlier.due.is_some() && !earlier.asked {
+            self.state.restart.count = earlier.count.saturating_add(1);
+            self.state.restart.pause_ms = earlier.pause_ms;
+        }
+        effects([Effect::Commit])
     }
 
     fn start_failed(&mut self, failure: &StartFailure) -> Done {
@@ -248,27 +366,82 @@ impl Lifecycle {
             _ => 128,
         };
         self.state.error.clone_from(&failure.message);
-        self.settle()
+        self.state.restart.due = None;
+        let asked = std::mem::take(&mut self.state.restart.asked);
+        self.settle((self.auto_remove && !asked) || self.remove_at_end)
     }
 
-    fn stop(&mut self, signal: i32, kill_at: Option<Timestamp>) -> Done {
+    /// A signal from a person. Where a policy could start the program again behind the engine's
+    /// back, what was asked is recorded before it is done.
+    fn signal(&mut self, signal: i32, ends: bool) -> Done {
+        let thaw = ends && self.state.phase == Phase::Paused;
+        let restart = &mut self.state.restart;
+        let news = !restart.manually_stopped || (ends && (!restart.cancelled || restart.asked));
+        restart.manually_stopped = true;
+        if ends {
+            restart.cancelled = true;
+            restart.asked = false;
+        }
+        self.send(signal, news && self.policy != RestartPolicy::No, thaw)
+    }
+
+    fn send(&self, signal: i32, record: bool, thaw: bool) -> Done {
+        let mut list = Vec::new();
+        if record {
+            list.push(Effect::Commit);
+        }
+        list.push(Effect::Signal(signal));
+        if thaw {
+            list.push(Effect::Thaw);
+        }
+        Done::Effects(list)
+    }
+
+    /// A request to end that comes between two runs.
+    fn give_up(&mut self, ends: bool) -> Done {
+        self.state.restart.manually_stopped = true;
+        if ends {
+            self.state.restart.cancelled = true;
+            self.state.restart.asked = false;
+            self.state.restart.due = None;
+            self.state.phase = Phase::Exited;
+        }
+        effects([Effect::Commit])
+    }
+
+    fn stop(&mut self, signal: i32, kill_at: Option<Timestamp>, again: bool) -> Done {
         self.kill_at = match (self.stopping, self.kill_at, kill_at) {
             (true, Some(earlier), Some(new)) => Some(earlier.min(new)),
             (true, earlier, None) => earlier,
             (_, _, new) => new,
         };
         self.stopping = true;
-        effects([Effect::Signal(signal)])
+        if !again {
+            return self.signal(signal, true);
+        }
+        self.state.restart.asked = true;
+        self.state.restart.cancelled = false;
+        self.send(signal, true, self.state.phase == Phase::Paused)
+    }
+
+    fn turn(&mut self, phase: Phase) -> Done {
+        self.state.phase = phase;
+        effects([Effect::Commit])
     }
 
     fn tick(&mut self, now: Timestamp) -> Done {
-        match self.kill_at {
-            Some(at) if at <= now => {
-                self.kill_at = None;
-                effects([Effect::Signal(SIGKILL)])
-            }
-            _ => Done::Unchanged,
+        match self.deadline() {
+            Some(at) if at <= now => {}
+            _ => return Done::Unchanged,
         }
+        if self.state.phase == Phase::Restarting {
+            self.state.phase = Phase::Starting;
+            // The date stays: by it the start is known as a restart, also to the next engine.
+            self.state.restart.due.get_or_insert(now);
+            return effects([Effect::Launch]);
+        }
+        self.kill_at = None;
+        self.send(SIGKILL, false, self.state.phase == Phase::Paused)
     }
 
     fn ended(&mut self, end: End) -> Done {
@@ -291,12 +464,18 @@ impl Lifecycle {
         }
         self.kill_at = None;
         self.stopping = false;
-        self.settle()
+        let again = state.restart.asked || self.policy.follows(state);
+        if again && !self.remove_at_end {
+            state.phase = Phase::Restarting;
+            restart::schedule(state);
+            return effects([Effect::ClearRuntime, Effect::Commit]);
+        }
+        self.settle(self.auto_remove || self.remove_at_end)
     }
 
     /// What follows when a run is over: the record, or the removal.
-    fn settle(&mut self) -> Done {
-        if self.auto_remove || self.remove_at_end {
+    fn settle(&mut self, remove: bool) -> Done {
+        if remove {
             self.state.phase = Phase::Removing;
             effects([Effect::ClearRuntime, Effect::Remove])
         } else {

@@ -3,10 +3,12 @@
 use super::*;
 use berth_types::launch::EXIT_RECORD_VERSION;
 
-const PHASES: [Phase; 6] = [
+const PHASES: [Phase; 8] = [
     Phase::Created,
     Phase::Starting,
     Phase::Running,
+    Phase::Paused,
+    Phase::Restarting,
     Phase::Exited,
     Phase::Removing,
     Phase::Removed,
@@ -49,7 +51,24 @@ fn in_phase(phase: Phase, auto_remove: bool) -> Lifecycle {
             ..State::created()
         },
         auto_remove,
+        RestartPolicy::No,
     )
+}
+
+/// A running container with a policy.
+fn with_policy(policy: RestartPolicy) -> Lifecycle {
+    let mut life = in_phase(Phase::Created, false);
+    life.set_policy(policy);
+    life.step(Input::Start).unwrap();
+    life.step(Input::Started(launched())).unwrap();
+    life
+}
+
+fn stop(kill_at: Option<Timestamp>) -> Input {
+    Input::Stop {
+        signal: 15,
+        kill_at,
+    }
 }
 
 /// The answer of `phase` to `input` in one word, and the phase afterwards.
@@ -64,32 +83,150 @@ fn answer(phase: Phase, input: Input) -> (String, Phase) {
 }
 
 /// One row: an input and what each phase answers, in the order of `PHASES`.
-fn row(input: Input, expected: [(&str, Phase); 6]) {
+fn row(input: Input, expected: [(&str, Phase); 8]) {
     for (phase, (text, after)) in PHASES.into_iter().zip(expected) {
         let got = answer(phase, input.clone());
         assert_eq!(got, (text.to_owned(), after), "{phase:?} on {input:?}");
     }
 }
 
+/// A row of answers that leave every phase as it is.
+fn unmoved(input: Input, answers: [&str; 8]) {
+    let mut phases = PHASES.into_iter();
+    row(
+        input,
+        answers.map(|text| (text, phases.next().unwrap_or(Phase::Removed))),
+    );
+}
+
+/// The rows of requests.
 #[test]
-fn every_pair_is_decided() {
-    use Phase::{Created, Exited, Removed, Removing, Running, Starting};
+fn every_pair_with_a_request_is_decided() {
+    use Phase::{Created, Exited, Paused, Removed, Removing, Restarting, Running, Starting};
     let removing = [("Removing", Removing), ("Removing", Removed)];
-    let stray = |p| ("Stray", p);
     row(
         Input::Start,
         [
             ("[Launch]", Starting),
             ("unchanged", Starting),
             ("unchanged", Running),
+            ("Paused", Paused),
+            ("unchanged", Restarting),
             ("[Launch]", Starting),
             removing[0],
             removing[1],
         ],
     );
     row(
+        Input::Signal {
+            signal: 1,
+            ends: false,
+        },
+        [
+            ("NotRunning", Created),
+            ("NotRunning", Starting),
+            ("[Signal(1)]", Running),
+            ("[Signal(1)]", Paused),
+            ("[Commit]", Restarting),
+            ("NotRunning", Exited),
+            removing[0],
+            removing[1],
+        ],
+    );
+    row(
+        Input::Signal {
+            signal: 9,
+            ends: true,
+        },
+        [
+            ("NotRunning", Created),
+            ("NotRunning", Starting),
+            ("[Signal(9)]", Running),
+            ("[Signal(9), Thaw]", Paused),
+            ("[Commit]", Exited),
+            ("NotRunning", Exited),
+            removing[0],
+            removing[1],
+        ],
+    );
+    row(
+        stop(None),
+        [
+            ("unchanged", Created),
+            ("unchanged", Starting),
+            ("[Signal(15)]", Running),
+            ("[Signal(15), Thaw]", Paused),
+            ("[Commit]", Exited),
+            ("unchanged", Exited),
+            removing[0],
+            removing[1],
+        ],
+    );
+    row(
+        Input::Restart {
+            signal: 15,
+            kill_at: None,
+        },
+        [
+            ("[Launch]", Starting),
+            ("unchanged", Starting),
+            ("[Commit, Signal(15)]", Running),
+            ("[Commit, Signal(15), Thaw]", Paused),
+            ("[Launch]", Starting),
+            ("[Launch]", Starting),
+            removing[0],
+            removing[1],
+        ],
+    );
+    let no = "NotRunning";
+    let gone = "Removing";
+    let pause = [no, no, "[Freeze]", "Paused", "Restarting", no, gone, gone];
+    unmoved(Input::Pause, pause);
+    let no = "NotPaused";
+    let unpause = [no, no, no, "[Thaw]", no, no, gone, gone];
+    unmoved(Input::Unpause, unpause);
+    unmoved(
+        Input::Change,
+        ["[]", "[]", "[]", "[]", "[]", "[]", gone, gone],
+    );
+    row(
+        Input::Remove { force: false },
+        [
+            ("[Remove]", Removing),
+            ("Running", Starting),
+            ("Running", Running),
+            ("Running", Paused),
+            ("Running", Restarting),
+            ("[Remove]", Removing),
+            removing[0],
+            removing[1],
+        ],
+    );
+    row(
+        Input::Remove { force: true },
+        [
+            ("[Remove]", Removing),
+            ("Running", Starting),
+            ("[Signal(9)]", Running),
+            ("[Signal(9), Thaw]", Paused),
+            ("[Remove]", Removing),
+            ("[Remove]", Removing),
+            removing[0],
+            removing[1],
+        ],
+    );
+}
+
+/// The rows of completions and facts.
+#[test]
+fn every_pair_with_a_fact_is_decided() {
+    use Phase::{Created, Exited, Paused, Removed, Removing, Restarting, Running, Starting};
+    let stray = |p| ("Stray", p);
+    row(
         Input::Started(launched()),
         [
+            ("[Commit]", Running),
+            ("[Commit]", Running),
             ("[Commit]", Running),
             ("[Commit]", Running),
             ("[Commit]", Running),
@@ -104,95 +241,67 @@ fn every_pair_is_decided() {
             stray(Created),
             ("[ClearRuntime, Commit]", Created),
             stray(Running),
+            stray(Paused),
+            stray(Restarting),
             stray(Exited),
             stray(Removing),
             stray(Removed),
         ],
     );
     row(
-        Input::Signal(1),
+        Input::Frozen,
         [
-            ("NotRunning", Created),
-            ("NotRunning", Starting),
-            ("[Signal(1)]", Running),
-            ("NotRunning", Exited),
-            removing[0],
-            removing[1],
+            stray(Created),
+            stray(Starting),
+            ("[Commit]", Paused),
+            ("unchanged", Paused),
+            stray(Restarting),
+            stray(Exited),
+            stray(Removing),
+            stray(Removed),
         ],
     );
     row(
-        Input::Stop {
-            signal: 15,
-            kill_at: None,
-        },
+        Input::Thawed,
         [
-            ("unchanged", Created),
-            ("unchanged", Starting),
-            ("[Signal(15)]", Running),
-            ("unchanged", Exited),
-            removing[0],
-            removing[1],
+            stray(Created),
+            stray(Starting),
+            ("unchanged", Running),
+            ("[Commit]", Running),
+            stray(Restarting),
+            stray(Exited),
+            stray(Removing),
+            stray(Removed),
         ],
     );
     row(
         Input::Tick(Timestamp::from_nanos(1)),
-        PHASES.map(|p| ("unchanged", p)),
+        PHASES.map(|p| match p {
+            Restarting => ("[Launch]", Starting),
+            other => ("unchanged", other),
+        }),
     );
-    row(
-        Input::Remove { force: false },
-        [
-            ("[Remove]", Removing),
-            ("Running", Starting),
-            ("Running", Running),
-            ("[Remove]", Removing),
-            removing[0],
-            removing[1],
-        ],
-    );
-    row(
-        Input::Remove { force: true },
-        [
-            ("[Remove]", Removing),
-            ("Running", Starting),
-            ("[Signal(9)]", Running),
-            ("[Remove]", Removing),
-            removing[0],
-            removing[1],
-        ],
-    );
+    unmoved(Input::EngineStarted, ["unchanged"; 8]);
     row(
         Input::Ended(exit(3)),
         [
             stray(Created),
             stray(Starting),
             ("[ClearRuntime, Commit]", Exited),
+            ("[ClearRuntime, Commit]", Exited),
+            stray(Restarting),
             stray(Exited),
             stray(Removing),
             stray(Removed),
         ],
     );
-    row(
-        Input::RemoveDone,
-        [
-            stray(Created),
-            stray(Starting),
-            stray(Running),
-            stray(Exited),
-            ("[]", Removed),
-            stray(Removed),
-        ],
-    );
-    row(
-        Input::RemoveFailed,
-        [
-            stray(Created),
-            stray(Starting),
-            stray(Running),
-            stray(Exited),
-            ("unchanged", Created),
-            stray(Removed),
-        ],
-    );
+    let strays = PHASES.map(stray);
+    let mut removed = strays;
+    removed[6] = ("[]", Removed);
+    row(Input::RemoveDone, removed);
+    let mut back = strays;
+    back[6] = ("unchanged", Created);
+    row(Input::RemoveFailed, back);
 }
 
 #[test]
@@ -222,6 +331,7 @@ fn a_container_that_ran_is_exited_after_a_failed_start() {
             ..state
         },
         false,
+        RestartPolicy::No,
     );
     life.step(Input::Start).unwrap();
     life.step(Input::StartFailed(failure(StartFailureKind::Internal)))
@@ -330,4 +440,95 @@ fn a_removal_that_failed_does_not_come_back_after_the_next_run() {
     life.step(Input::Ended(exit(0))).unwrap();
     assert_eq!(life.state().phase, Phase::Exited);
     assert_eq!(life.state().exit_code, 0);
+}
+
+#[test]
+fn a_policy_starts_it_again_with_growing_pauses_until_it_is_stopped() {
+    let mut life = with_policy(RestartPolicy::OnFailure { max: 2 });
+    for count in 1..=2 {
+        life.step(Input::Ended(exit(1))).unwrap();
+        assert_eq!(life.state().phase, Phase::Restarting);
+        let due = life.deadline().unwrap();
+        let early = Timestamp::from_nanos(due.as_nanos() - 1);
+        assert_eq!(life.step(Input::Tick(early)), Ok(Done::Unchanged));
+        assert_eq!(life.step(Input::Tick(due)), Ok(effects([Effect::Launch])));
+        life.step(Input::Started(launched())).unwrap();
+        assert_eq!(life.state().restart.count, count);
+    }
+    assert_eq!(life.state().restart.pause_ms, 200);
+    life.step(Input::Ended(exit(1))).unwrap();
+    assert_eq!(life.state().phase, Phase::Exited, "two tries are over");
+    life.step(Input::Start).unwrap();
+    life.step(Input::Started(launched())).unwrap();
+    assert_eq!(life.state().restart, Restarts::default());
+
+    // What was asked is recorded before it is done, and once.
+    let recorded = Ok(effects([Effect::Commit, Effect::Signal(15)]));
+    assert_eq!(life.step(stop(None)), recorded);
+    assert_eq!(life.step(stop(None)), Ok(effects([Effect::Signal(15)])));
+    life.step(Input::Ended(exit(143))).unwrap();
+    assert_eq!(life.state().phase, Phase::Exited);
+}
+
+#[test]
+fn a_stopped_container_comes_back_with_the_engine_only_under_always() {
+    for (policy, comes) in [
+        (RestartPolicy::Always, true),
+        (RestartPolicy::UnlessStopped, false),
+        (RestartPolicy::OnFailure { max: 0 }, false),
+    ] {
+        let mut life = with_policy(policy);
+        life.step(stop(None)).unwrap();
+        // The engine is killed here: what the record says is all that is left.
+        let mut next = Lifecycle::new(life.state().clone(), false, policy);
+        next.step(Input::Ended(exit(143))).unwrap();
+        assert_eq!(next.state().phase, Phase::Exited, "{policy:?}");
+        let done = next.step(Input::EngineStarted).unwrap();
+        assert_eq!(done == effects([Effect::Launch]), comes, "{policy:?}");
+    }
+    // The machine went down under it: nobody stopped it.
+    let mut life = with_policy(RestartPolicy::UnlessStopped);
+    life.step(Input::Ended(exit(EXIT_UNKNOWN))).unwrap();
+    assert_eq!(life.state().phase, Phase::Restarting);
+}
+
+#[test]
+fn a_restart_survives_the_engine_and_keeps_what_removes_itself() {
+    let mut life = in_phase(Phase::Running, true);
+    life.step(Input::Restart {
+        signal: 15,
+        kill_at: None,
+    })
+    .unwrap();
+    let mut next = Lifecycle::new(life.state().clone(), true, RestartPolicy::No);
+    next.step(Input::Ended(exit(143))).unwrap();
+    assert_eq!(next.state().phase, Phase::Restarting);
+    assert_eq!(next.deadline(), Some(next.state().finished_at));
+    // Found by the engine after next, already started.
+    next.step(Input::Started(launched())).unwrap();
+    assert_eq!(next.state().restart, Restarts::default());
+    next.step(Input::Ended(exit(0))).unwrap();
+    assert_eq!(next.state().phase, Phase::Removing);
+}
+
+#[test]
+fn a_stop_takes_a_restart_back() {
+    let mut life = in_phase(Phase::Running, false);
+    life.step(Input::Restart {
+        signal: 15,
+        kill_at: None,
+    })
+    .unwrap();
+    life.step(stop(None)).unwrap();
+    life.step(Input::Ended(exit(143))).unwrap();
+    assert_eq!(life.state().phase, Phase::Exited);
+    assert!(!life.state().restart.asked);
+}
+
+#[test]
+fn rows_of_earlier_versions_are_read() {
+    let mut row = serde_json::to_value(State::created()).unwrap();
+    row.as_object_mut().unwrap().remove("restart");
+    let state: State = serde_json::from_value(row).unwrap();
+    assert_eq!(state, State::created());
 }

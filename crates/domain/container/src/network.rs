@@ -1,6 +1,7 @@
 //! A container's place on the network: what it asks for, and the file that tells the next engine
 //! what it got.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -22,6 +23,8 @@ use crate::shared::Shared;
 const FILE: &str = "network.json";
 /// Largest such file: a few hundred bytes, and some tens for each port.
 const FILE_MAX: u64 = 8 << 20;
+/// Most ports that a container may expose: all there are, of three protocols.
+const EXPOSED_MAX: usize = 3 * 65_535;
 /// Digits of a network's id.
 const ID_DIGITS: usize = 64;
 
@@ -126,9 +129,12 @@ fn ports(settings: &Settings, host: &HostSettings) -> Vec<PortRequest> {
     let Some(host_address) = host.publish_all else {
         return list;
     };
+    let mut known: BTreeSet<_> = list
+        .iter()
+        .map(|p| (p.container_port, p.protocol))
+        .collect();
     for (container_port, protocol) in exposed(&settings.exposed_ports) {
-        let asked = |p: &PortRequest| p.container_port == container_port && p.protocol == protocol;
-        if !list.iter().any(asked) {
+        if known.insert((container_port, protocol)) {
             list.push(PortRequest {
                 protocol,
                 container_port,
@@ -145,6 +151,7 @@ pub fn exposed(list: &[String]) -> Vec<(u16, Protocol)> {
     list.iter()
         .filter_map(|text| parse_exposed(text))
         .flat_map(|(first, last, protocol)| (first..=last).map(move |port| (port, protocol)))
+        .take(EXPOSED_MAX)
         .collect()
 }
 

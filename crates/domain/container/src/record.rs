@@ -100,6 +100,8 @@ pub struct HostSettings {
     pub tmpfs: BTreeMap<String, String>,
     /// Removed as soon as it exits.
     pub auto_remove: bool,
+    /// Started again when it ends.
+    pub restart: RestartPolicy,
     /// All rights of the host's root.
     pub privileged: bool,
     /// Capabilities added to the default set, as given.
@@ -148,6 +150,24 @@ pub struct HostSettings {
     pub console_size: [u16; 2],
     /// Free-form facts.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Whether a container is started again when it ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartPolicy {
+    /// No.
+    #[default]
+    No,
+    /// Whatever the reason, and when the engine starts.
+    Always,
+    /// The same, unless a person stopped it.
+    UnlessStopped,
+    /// When it failed.
+    OnFailure {
+        /// Tries before it is given up; 0 for no end.
+        max: u32,
+    },
 }
 
 /// Which network a container has.
@@ -290,6 +310,27 @@ pub struct State {
     /// Its place on the network, while it runs. Kept in its runtime directory, not in the row.
     #[serde(skip)]
     pub endpoint: Option<Endpoint>,
+    /// What its restarts need to know.
+    #[serde(default)]
+    pub restart: Restarts,
+}
+
+/// What the restarts of a container need to know, also after the engine was killed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restarts {
+    /// Restarts by the policy since a person started it.
+    pub count: u32,
+    /// The newest pause before a restart, milliseconds.
+    pub pause_ms: u64,
+    /// When the next start is due, while it waits for one.
+    pub due: Option<Timestamp>,
+    /// A person asked it to end or sent it a signal; forgotten when it is started.
+    pub manually_stopped: bool,
+    /// This run is not followed by another, whatever the policy says.
+    pub cancelled: bool,
+    /// A person asked for a restart: this run is followed by another, whatever the policy says.
+    pub asked: bool,
 }
 
 impl State {
@@ -305,6 +346,7 @@ impl State {
             init: None,
             monitor: None,
             endpoint: None,
+            restart: Restarts::default(),
         }
     }
 }
@@ -321,6 +363,10 @@ pub enum Phase {
     Starting,
     /// Its program runs.
     Running,
+    /// Its program is frozen.
+    Paused,
+    /// Its program ended and is started again when [`Restarts::due`] has come.
+    Restarting,
     /// Its program ended.
     Exited,
     /// Being removed.
@@ -330,11 +376,23 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether its program is there, running or frozen.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// Whether its program is there or on its way: what a list shows that is not asked for all.
+    pub fn is_active(self) -> bool {
+        self.is_live() || matches!(self, Self::Starting | Self::Restarting)
+    }
+
     /// The word on the API.
     pub fn word(self) -> &'static str {
         match self {
             Self::Created | Self::Starting => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Removing | Self::Removed => "removing",
         }

@@ -22,13 +22,13 @@ use crate::logs::{LogOptions, LogReader};
 use crate::record::{Log, Network, Phase, Record};
 use crate::shared::Shared;
 use crate::spec::HostFacts;
-use crate::{names, signal, tables};
+use crate::{names, signal, tables, verbs};
 
 /// Seconds between the polite signal and SIGKILL unless the request or the container says
 /// otherwise.
 pub const STOP_TIMEOUT: i64 = 10;
 /// How long a kill waits for the death of its victim.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// Names that are tried before a minted one is given up.
 const NAME_ATTEMPTS: u32 = 8;
 
@@ -174,10 +174,13 @@ impl Containers {
             return Err(error.into());
         }
         failpoint::hit("create.prepared");
-        let handle = actor::spawn(Arc::clone(&self.shared), record, None, None);
-        let mut index = self.shared.write_index();
-        index.by_name.insert(name, id);
-        index.by_id.insert(id, handle);
+        let handle = actor::spawn(Arc::clone(&self.shared), record.clone(), None, None);
+        {
+            let mut index = self.shared.write_index();
+            index.by_name.insert(name, id);
+            index.by_id.insert(id, handle);
+        }
+        events::publish(&self.shared, &record, "create", &[]);
         Ok(())
     }
 
@@ -201,9 +204,13 @@ impl Containers {
             signal::parse(name)?
         };
         let mut watch = handle.snapshot.clone();
+        let ends = verbs::ends(&watch.borrow().settings, number);
         let over = run_is_over(&watch.borrow());
         handle
-            .step(Input::Signal(number))
+            .step(Input::Signal {
+                signal: number,
+                ends,
+            })
             .await
             .map_err(|error| match error {
                 ContainerError::Conflict(why) => {
@@ -234,18 +241,7 @@ impl Containers {
     ) -> Result<Report, ContainerError> {
         let handle = self.find(caller, key)?;
         let settings = handle.snapshot.borrow().settings.clone();
-        let name = signal
-            .filter(|s| !s.is_empty())
-            .unwrap_or(&settings.stop_signal);
-        let signal = if name.is_empty() {
-            signal::TERM
-        } else {
-            signal::parse(name)?
-        };
-        let seconds = timeout.or(settings.stop_timeout).unwrap_or(STOP_TIMEOUT);
-        let kill_at = u64::try_from(seconds)
-            .ok()
-            .map(|s| after(Duration::from_secs(s)));
+        let (signal, seconds, kill_at) = verbs::patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
         let over = run_is_over(&watch.borrow());
         let report = handle.step(Input::Stop { signal, kill_at }).await?;
@@ -279,7 +275,7 @@ impl Containers {
             Err(ContainerError::Removing(_) | ContainerError::NotFound(_)) if force => {}
             other => drop(other?),
         }
-        let over = |r: &Arc<Record>| r.state.phase != Phase::Running;
+        let over = |r: &Arc<Record>| !r.state.phase.is_live();
         let over = tokio::time::timeout(KILL_PATIENCE, watch.wait_for(over)).await;
         match over.map(|seen| seen.map(|record| record.state.phase)) {
             // The sender is dropped with the actor, which ends when the container is gone.
@@ -309,12 +305,11 @@ impl Containers {
             _ if now.state.phase == Phase::Removed => true,
             // Who is late finds the next run begun, but the end of the one before as well.
             WaitCondition::NotRunning => {
-                !matches!(now.state.phase, Phase::Running | Phase::Starting)
-                    || now.state.finished_at != first.state.finished_at
+                !now.state.phase.is_active() || now.state.finished_at != first.state.finished_at
             }
             WaitCondition::NextExit => {
                 now.state.finished_at != first.state.finished_at
-                    || (now.state.phase != Phase::Running && now.state.error != first.state.error)
+                    || (!now.state.phase.is_live() && now.state.error != first.state.error)
             }
             WaitCondition::Removed => false,
         };
@@ -501,12 +496,12 @@ impl Containers {
 }
 
 /// Whether the run that `seen` shows is over, though another may have begun.
-fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send + use<> {
+pub(crate) fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send + use<> {
     let began = seen.state.started_at;
-    move |now| now.state.phase != Phase::Running || now.state.started_at != began
+    move |now| !now.state.phase.is_live() || now.state.started_at != began
 }
 
-fn after(duration: Duration) -> Timestamp {
+pub(crate) fn after(duration: Duration) -> Timestamp {
     let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_add(nanos))
 }

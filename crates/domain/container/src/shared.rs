@@ -65,6 +65,9 @@ pub(crate) struct Shared {
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
     pub pending: watch::Sender<usize>,
+    /// Whether the boot has swept: before that nothing is started, so that what it finds without
+    /// an owner is nobody's.
+    swept: watch::Sender<bool>,
 }
 
 /// Who is there, by id and by name.
@@ -94,7 +97,19 @@ impl Shared {
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
+            swept: watch::Sender::new(false),
         }
+    }
+
+    /// Resolves when the boot has swept.
+    pub(crate) async fn swept(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.swept.subscribe().wait_for(|done| *done).await;
+    }
+
+    /// The boot has swept.
+    pub(crate) fn set_swept(&self) {
+        self.swept.send_replace(true);
     }
 
     /// Where a run announces itself.

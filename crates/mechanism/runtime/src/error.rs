@@ -44,9 +44,12 @@ pub(crate) enum Error {
         subject: String,
         source: io::Error,
     },
-    /// The container's init went away without a word.
+    /// What another process reported.
+    #[error("{}", .0.message)]
+    Reported(StartFailure),
+    /// The process went away without a word.
     #[error(
-        "the container's init ended before it could execute its program ({0}); the machine may be \
+        "the process ended before it could execute its program ({0}); the machine may be \
          short of memory"
     )]
     Vanished(String),
@@ -60,6 +63,7 @@ impl Error {
             Self::User(UserError::Unknown { .. }) => StartFailureKind::UnknownUser,
             Self::Exec(e) => e.kind(),
             Self::Mount { .. } => StartFailureKind::BadMount,
+            Self::Reported(failure) => failure.kind,
             Self::Cgroup(_)
             | Self::Caps(_)
             | Self::User(_)
@@ -68,6 +72,11 @@ impl Error {
             | Self::Step { .. }
             | Self::Vanished(_) => StartFailureKind::Internal,
         }
+    }
+
+    /// A request with neither a terminal nor streams.
+    pub(crate) fn no_streams() -> Self {
+        Self::Invalid("the process has no standard streams; give it some or a terminal".to_owned())
     }
 
     /// The failure as it is told to others: the whole chain of causes in one sentence.

@@ -1,6 +1,7 @@
 //! The container's init, from its clone to its program.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use berth_sys::cgroup::{Cgroup, Version};
 use berth_sys::rustix;
@@ -8,18 +9,18 @@ use berth_sys::seccomp::Filter;
 use berth_sys::{netlink, process};
 use berth_types::launch::Bundle;
 use berth_types::oci;
-use rustix::fs::{CWD, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::DumpableBehavior;
 use rustix::thread::UnshareFlags;
 
 use crate::error::{Context, Error, Result};
-use crate::exec::{ExecError, Program};
+use crate::exec::Program;
 use crate::phases::Stopwatch;
 use crate::plan::Plan;
 use crate::report::Reporter;
-use crate::rights::{Rights, die_with_monitor};
-use crate::user::{self, Identity};
-use crate::{Stdio, dev, masks, mounts, rootfs, sysctl};
+use crate::rights::die_with_monitor;
+use crate::transition::{self, Transition, adjust_oom_score, host_proc};
+use crate::{Stdio, dev, masks, mounts, rootfs, sysctl, terminal};
 
 /// All that the init works with.
 pub(crate) struct Init<'a> {
@@ -29,27 +30,30 @@ pub(crate) struct Init<'a> {
     pub(crate) cgroup: &'a Cgroup,
     pub(crate) reporter: &'a Reporter,
     pub(crate) stopwatch: Stopwatch,
+    /// Where the terminal's master goes, for a container that has one.
+    pub(crate) terminal: Option<UnixStream>,
 }
 
 impl Init<'_> {
     /// Becomes the container's program. Returns only with what went wrong.
-    pub(crate) fn run(mut self, stdio: Stdio) -> Error {
-        match self.prepare(stdio) {
-            Err(error) => error,
-            Ok(program) => {
-                if !self.reporter.is_heard() {
-                    process::exit_now(1);
-                }
-                self.reporter.ready(&self.stopwatch.phases);
-                program.execute().into()
-            }
-        }
+    pub(crate) fn run(mut self, stdio: Option<Stdio>) -> Error {
+        let prepared = self.prepare(stdio);
+        transition::execute(prepared, self.reporter, &self.stopwatch)
     }
 
-    fn prepare(&mut self, stdio: Stdio) -> Result<Program> {
+    fn prepare(&mut self, stdio: Option<Stdio>) -> Result<Program> {
         self.separate_from_host()?;
-        self.build_root()?;
-        self.become_program(stdio)
+        let terminal = self.build_root()?;
+        let stdio = match (terminal, stdio) {
+            (Some(slave), _) => terminal::streams(slave)?,
+            (None, Some(stdio)) => stdio,
+            (None, None) => return Err(Error::no_streams()),
+        };
+        let root = transition::own_root()?;
+        let mut stopwatch = std::mem::replace(&mut self.stopwatch, Stopwatch::start());
+        let program = self.transition().take(&root, stdio, &mut stopwatch);
+        self.stopwatch = stopwatch;
+        program
     }
 
     /// Control groups, names, network: all that is not a file.
@@ -100,8 +104,9 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// The root file system and everything mounted in it; this process ends up inside.
-    fn build_root(&mut self) -> Result<()> {
+    /// The root file system and everything mounted in it; this process ends up inside. Returns the
+    /// terminal, if there is to be one.
+    fn build_root(&mut self) -> Result<Option<OwnedFd>> {
         let oci::Spec { root, linux, .. } = &self.bundle.spec;
         let sources = mounts::copy_sources(&self.plan.mounts, self.cgroup)?;
         rootfs::separate(&linux.rootfs_propagation)?;
@@ -126,6 +131,7 @@ impl Init<'_> {
         }
         masks::make_readonly(&top, &linux.readonly_paths)?;
         self.stopwatch.mark("masks");
+        let terminal = self.open_terminal(&top)?;
         if self.bundle.make_cwd && !self.bundle.spec.process.cwd.is_empty() {
             self.make_cwd(&top)?;
         }
@@ -134,98 +140,32 @@ impl Init<'_> {
         }
         rootfs::enter(&top, &linux.rootfs_propagation)?;
         self.stopwatch.mark("pivot");
-        Ok(())
+        Ok(terminal)
+    }
+
+    fn open_terminal(&mut self, top: &OwnedFd) -> Result<Option<OwnedFd>> {
+        let Some(monitor) = &self.terminal else {
+            return Ok(None);
+        };
+        let slave = terminal::open(top, self.bundle.spec.process.console_size, monitor)?;
+        terminal::bind_console(top, &slave)?;
+        self.stopwatch.mark("terminal");
+        Ok(Some(slave))
     }
 
     /// Makes the working directory for the user, before a read-only root is one.
     fn make_cwd(&self, top: &OwnedFd) -> Result<()> {
-        let identity = self.identity(top)?;
-        let owner = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        let identity = self.transition().identity(top)?;
         let cwd = &self.bundle.spec.process.cwd;
         let made = berth_sys::path::make(top, cwd, berth_sys::path::Kind::Directory, |fd| {
-            let flags = rustix::fs::AtFlags::EMPTY_PATH;
-            Ok(rustix::fs::chownat(
-                fd,
-                "",
-                Some(owner.0),
-                Some(owner.1),
-                flags,
-            )?)
+            transition::give(fd, &identity)
         });
         made.map(drop).step("make the working directory", cwd)
     }
 
-    fn identity(&self, top: &OwnedFd) -> Result<Identity> {
-        let (passwd, group) = (
-            user::read(top, "/etc/passwd")?,
-            user::read(top, "/etc/group")?,
-        );
-        let Bundle {
-            user, groups, spec, ..
-        } = self.bundle;
-        Ok(user::resolve(
-            user,
-            groups,
-            &spec.process.user,
-            &passwd,
-            &group,
-        )?)
+    fn transition(&self) -> Transition<'_> {
+        Transition::of_init(self.bundle, &self.plan.allowance, self.filter)
     }
-
-    /// From a root process inside the container to its program's user, limits and descriptors.
-    fn become_program(&mut self, stdio: Stdio) -> Result<Program> {
-        let spec = &self.bundle.spec.process;
-        let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let root = root.step("open", "/")?;
-        let identity = self.identity(&root)?;
-        let mut environment = spec.env.clone();
-        if !environment.iter().any(|e| e.starts_with("HOME=")) {
-            environment.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
-        }
-        let program =
-            Program::new(&spec.args, &environment).map_err(|e: ExecError| Error::from(e))?;
-        enter_cwd(&root, &spec.cwd)?;
-        for (name, resource, values) in &self.plan.rlimits {
-            rustix::process::setrlimit(*resource, *values).map_err(|e| {
-                let number = |v: Option<u64>| v.map_or("unlimited".to_owned(), |v| v.to_string());
-                let (soft, hard) = (number(values.current), number(values.maximum));
-                let limit = format!("{name} to {soft} (soft) and {hard} (hard)");
-                Error::Limit {
-                    limit,
-                    source: e.into(),
-                }
-            })?;
-        }
-        process::new_session_keyring().step("make", "a session keyring")?;
-        rustix::process::setsid().step("make", "a session")?;
-        hand_over(&stdio, &identity);
-        process::replace_stdio([stdio.stdin, stdio.stdout, stdio.stderr])
-            .step("set up", "the standard streams")?;
-        process::close_on_exec_from(3).step("close", "the descriptors of the monitor")?;
-        process::reset_signals();
-        rustix::process::umask(Mode::from(0o022));
-        let rights = Rights {
-            identity: &identity,
-            capabilities: self.plan.capabilities,
-            no_new_privileges: spec.no_new_privileges,
-            filter: self.filter,
-        };
-        rights.apply(&mut self.stopwatch)?;
-        Ok(program)
-    }
-}
-
-/// The host's procfs, while it can still be reached by name.
-fn host_proc() -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = openat(CWD, "/proc", flags, Mode::empty()).step("open", "/proc")?;
-    let found = fstatfs(&proc).step("look at", "/proc")?;
-    if found.f_type == PROC_SUPER_MAGIC {
-        return Ok(proc);
-    }
-    Err(Error::Invalid(
-        "/proc of the host is no procfs; mount one".to_owned(),
-    ))
 }
 
 /// The host's null device: masks use it only where a container has no `/dev` of its own. Names
@@ -233,49 +173,4 @@ fn host_proc() -> Result<OwnedFd> {
 fn host_null() -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     dev::null(openat(CWD, "/dev", flags, Mode::empty()).step("open", "/dev")?)
-}
-
-fn adjust_oom_score(proc: &OwnedFd, value: i32) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(proc, "self/oom_score_adj", flags, Mode::empty())?;
-        rustix::io::write(file, value.to_string().as_bytes())?;
-        Ok(())
-    };
-    write().map_err(|source| Error::Limit {
-        limit: format!("the OOM score to {value}"),
-        source,
-    })
-}
-
-/// Enters the working directory: an ordinary path, no magic link of procfs, inside the container
-/// by the kernel's own word (CVE-2024-21626).
-fn enter_cwd(root: &OwnedFd, cwd: &str) -> Result<()> {
-    let cwd = if cwd.is_empty() { "/" } else { cwd };
-    let action = "enter the working directory";
-    let directory = berth_sys::path::open(root, cwd, OFlags::PATH | OFlags::DIRECTORY);
-    rustix::process::fchdir(directory.step(action, cwd)?).step(action, cwd)?;
-    let found = rustix::process::getcwd(Vec::new()).step(action, cwd)?;
-    if found.as_bytes().starts_with(b"/") {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!(
-        "cannot {action} {cwd}: it is outside of the container"
-    )))
-}
-
-/// Makes the user the owner of the standard streams, so that `/dev/stdout` can be opened. What
-/// cannot be owned stays as it is, and the null device is everybody's.
-fn hand_over(stdio: &Stdio, identity: &Identity) {
-    if identity.uid == 0 {
-        return;
-    }
-    for fd in [&stdio.stdin, &stdio.stdout, &stdio.stderr] {
-        let Ok(stat) = rustix::fs::fstat(fd.as_fd()) else {
-            continue;
-        };
-        if !dev::is_null(&stat) {
-            let _ = rustix::fs::fchown(fd.as_fd(), Some(Uid::from_raw(identity.uid)), None);
-        }
-    }
 }

@@ -12,7 +12,10 @@
 //! close what belongs to the init            v1: join the control groups; cgroup namespace
 //! read the pipe                             host name, loopback, sysctls
 //!    :                                      copy bind sources, then leave the host's propagation
-//!    :                                      root file system, mounts, /dev, masks, pivot_root
+//!    :                                      root file system, mounts, /dev, masks
+//!    :                                      its terminal, from its own devpts, and /dev/console
+//!    : <--------------------- the master    (only with one; over a socket of its own)
+//!    :                                      pivot_root
 //!    :                                      user, working directory, limits, standard streams
 //!    :                                      capabilities, no_new_privs, seccomp
 //!    : <------------------- ready, phases   ready
@@ -32,6 +35,7 @@
 mod dev;
 mod error;
 mod exec;
+mod further;
 mod init;
 mod masks;
 mod mounts;
@@ -43,9 +47,12 @@ mod report;
 mod rights;
 mod rootfs;
 mod sysctl;
+mod terminal;
+mod transition;
 mod user;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use berth_sys::cgroup::Cgroup;
 use berth_sys::clone::{Cloned, clone3};
@@ -56,13 +63,15 @@ use berth_sys::seccomp::Filter;
 use berth_types::Timestamp;
 use berth_types::launch::{Bundle, StartFailure, Started};
 
+pub use further::{ExecRequest, Executed, Pending, exec};
+
 use error::{Context, Error};
 use init::Init;
 use phases::Stopwatch;
 use plan::Plan;
 use report::Reporter;
 
-/// The standard streams of a container's program. A terminal is the same descriptor three times.
+/// The standard streams of a program.
 #[derive(Debug)]
 pub struct Stdio {
     /// Standard input.
@@ -80,8 +89,9 @@ pub struct StartRequest<'a> {
     pub bundle: &'a Bundle,
     /// The compiled system call filter; none allows all calls.
     pub filter: Option<&'a Filter>,
-    /// Given to the container; the caller's copies are closed.
-    pub stdio: Stdio,
+    /// Given to the container; the caller's copies are closed. None for one with a terminal, which
+    /// makes its own.
+    pub stdio: Option<Stdio>,
 }
 
 /// A container whose program was executed.
@@ -91,6 +101,8 @@ pub struct Running {
     pub init_pidfd: OwnedFd,
     /// Who it is, since when, and where the time went.
     pub started: Started,
+    /// The master of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
     /// The container's control group, which the caller removes in the end.
     pub cgroup: Cgroup,
 }
@@ -110,9 +122,10 @@ pub fn start(request: StartRequest<'_>) -> std::result::Result<Running, StartFai
     let cgroup = Cgroup::create(path, &plan.resources).map_err(|e| Error::from(e).failure())?;
     stopwatch.mark("cgroup");
     match launch(request, &plan, &cgroup, stopwatch) {
-        Ok((init_pidfd, started)) => Ok(Running {
+        Ok((init_pidfd, started, terminal)) => Ok(Running {
             init_pidfd,
             started,
+            terminal,
             cgroup,
         }),
         Err(mut failure) => {
@@ -127,7 +140,7 @@ pub fn start(request: StartRequest<'_>) -> std::result::Result<Running, StartFai
     }
 }
 
-type Launched = std::result::Result<(OwnedFd, Started), StartFailure>;
+type Launched = std::result::Result<(OwnedFd, Started, Option<OwnedFd>), StartFailure>;
 
 fn launch(
     request: StartRequest<'_>,
@@ -144,6 +157,12 @@ fn launch(
         .step("make", "a pipe")
         .map_err(|e| e.failure())?;
     let reporter = Reporter(write);
+    let pair = (bundle.spec.process.terminal)
+        .then(UnixStream::pair)
+        .transpose()
+        .step("make", "a socket for the terminal")
+        .map_err(|e| e.failure())?;
+    let (terminal, inside) = pair.unzip();
     let cloned = plan.namespaces.clone_into_pid(
         || {
             clone3(plan.namespaces.cloned, cgroup.unified())
@@ -154,7 +173,7 @@ fn launch(
     match cloned.map_err(|e| e.failure())? {
         Cloned::Child => {
             let _end = EndOfClone;
-            drop(read);
+            drop((read, terminal));
             let init = Init {
                 bundle,
                 plan,
@@ -162,15 +181,20 @@ fn launch(
                 cgroup,
                 reporter: &reporter,
                 stopwatch: stopwatch.for_init(),
+                terminal: inside,
             };
             let error = init.run(stdio);
             reporter.failed(&error.failure());
             process::exit_now(EXIT_SILENT)
         }
         Cloned::Parent { pid, pidfd } => {
-            drop((reporter, stdio));
-            let phases = match await_program(&read, &pidfd) {
-                Ok(phases) => phases,
+            drop((reporter, stdio, inside));
+            let heard = await_program(&read, &pidfd).and_then(|phases| {
+                let terminal = terminal.as_ref().map(terminal::receive).transpose();
+                Ok((phases, terminal.map_err(|e| e.failure())?))
+            });
+            let (phases, terminal) = match heard {
+                Ok(heard) => heard,
                 Err(failure) => {
                     // Whatever state it is in, it does not become a container any more.
                     let _ = pidfd::send_signal(&pidfd, KILL);
@@ -191,6 +215,7 @@ fn launch(
                     at,
                     phases: stopwatch.phases,
                 },
+                terminal,
             ))
         }
     }

@@ -2,8 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use berth_sys::rustix::fs::{Mode, OFlags, open};
-use berth_sys::rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use berth_sys::rustix::fs::{Mode, OFlags, open, stat};
+use berth_sys::rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags, move_into_link_name_space,
+};
 use berth_types::oci::{self, NamespaceKind};
 
 use crate::error::{Context, Error, Result};
@@ -95,18 +97,65 @@ impl Namespaces {
         let Some(joined) = self.joined.iter().find(|j| j.kind == NamespaceKind::Pid) else {
             return clone();
         };
-        let own_path = "/proc/self/ns/pid_for_children";
-        let own = open(own_path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .step("open the namespace", own_path)?;
-        let kind = Some(LinkNameSpaceType::ProcessID);
-        move_into_link_name_space(joined.file.as_fd(), kind)
-            .step("join the namespace", &joined.path)?;
-        let cloned = clone();
-        if !cloned.as_ref().is_ok_and(is_child) {
-            move_into_link_name_space(own.as_fd(), kind).step("join the namespace", own_path)?;
-        }
-        cloned
+        let join = || {
+            let kind = Some(LinkNameSpaceType::ProcessID);
+            move_into_link_name_space(joined.file.as_fd(), kind)
+                .step("join the namespace", &joined.path)
+        };
+        clone_in_pid(join, clone, is_child)
     }
+}
+
+/// Runs `clone` after `join` has chosen another PID namespace for new children, and goes back
+/// afterwards. In the clone it stays.
+pub(crate) fn clone_in_pid<T>(
+    join: impl FnOnce() -> Result<()>,
+    clone: impl FnOnce() -> Result<T>,
+    is_child: impl FnOnce(&T) -> bool,
+) -> Result<T> {
+    let own_path = "/proc/self/ns/pid_for_children";
+    let own = open(own_path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step("open the namespace", own_path)?;
+    join()?;
+    let cloned = clone();
+    if !cloned.as_ref().is_ok_and(is_child) {
+        let kind = Some(LinkNameSpaceType::ProcessID);
+        move_into_link_name_space(own.as_fd(), kind).step("join the namespace", own_path)?;
+    }
+    cloned
+}
+
+/// The kinds of namespaces, but for the PID namespace, that process `pid` has and this one has
+/// not. The process is a child that was not reaped, so the number is its own.
+pub(crate) fn foreign(pid: i32) -> Result<ThreadNameSpaceType> {
+    const KINDS: [(&str, ThreadNameSpaceType); 6] = [
+        ("mnt", ThreadNameSpaceType::MOUNT),
+        ("net", ThreadNameSpaceType::NETWORK),
+        ("ipc", ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
+        ("uts", ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME),
+        ("cgroup", ThreadNameSpaceType::CONTROL_GROUP),
+        ("time", ThreadNameSpaceType::TIME),
+    ];
+    let mut found = ThreadNameSpaceType::empty();
+    for (name, kind) in KINDS {
+        // A kernel built without a kind has no file for it.
+        let Ok(own) = stat(format!("/proc/self/ns/{name}")) else {
+            continue;
+        };
+        let theirs = stat(format!("/proc/{pid}/ns/{name}")).step(
+            "look at the namespaces of",
+            "the container's init; has it ended?",
+        )?;
+        found.set(
+            kind,
+            (own.st_dev, own.st_ino) != (theirs.st_dev, theirs.st_ino),
+        );
+    }
+    if !found.contains(ThreadNameSpaceType::MOUNT) {
+        let text = "the container has no mount namespace of its own; start it again";
+        return Err(Error::Invalid(text.to_owned()));
+    }
+    Ok(found)
 }
 
 fn refused(what: &str, remedy: &str) -> Error {

@@ -18,10 +18,16 @@ const MAX_MOUNTS: usize = 4096;
 pub(crate) struct Plan {
     pub(crate) namespaces: Namespaces,
     pub(crate) mounts: Vec<PlannedMount>,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) rlimits: Vec<(String, Resource, Rlimit)>,
+    pub(crate) allowance: Allowance,
     pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) resources: Resources,
+}
+
+/// What one process may do and use.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    pub(crate) capabilities: Capabilities,
+    pub(crate) rlimits: Vec<(String, Resource, Rlimit)>,
 }
 
 /// One mount above the root file system.
@@ -57,10 +63,6 @@ pub(crate) struct Capabilities {
 impl Plan {
     pub(crate) fn new(bundle: &Bundle) -> Result<Self> {
         let oci::Spec { process, linux, .. } = &bundle.spec;
-        if process.terminal {
-            let text = "cannot start a container with a terminal: not supported; start it without";
-            return Err(Error::Invalid(text.to_owned()));
-        }
         let namespaces = Namespaces::new(&linux.namespaces)?;
         let named = [
             ("host", &bundle.spec.hostname),
@@ -92,9 +94,17 @@ impl Plan {
             mounts,
             sysctls,
             namespaces,
+            allowance: Allowance::new(process)?,
+            resources: with_default_devices(&linux.resources),
+        })
+    }
+}
+
+impl Allowance {
+    pub(crate) fn new(process: &oci::Process) -> Result<Self> {
+        Ok(Self {
             capabilities: capabilities(process.capabilities.as_ref())?,
             rlimits: process.rlimits.iter().map(rlimit).collect::<Result<_>>()?,
-            resources: with_default_devices(&linux.resources),
         })
     }
 }

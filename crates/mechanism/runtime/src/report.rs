@@ -89,19 +89,34 @@ pub(crate) struct Heard {
     pub(crate) failure: Option<StartFailure>,
 }
 
-/// Reads reports until the pipe ends.
+/// Reads reports until the pipe ends, which blocks.
 pub(crate) fn listen(pipe: &OwnedFd) -> io::Result<Heard> {
-    let mut text = Vec::new();
-    let mut buffer = [0; 4096];
-    while text.len() < MAX_TOTAL {
+    let mut listener = Listener::default();
+    while !listener.read(pipe)? {}
+    Ok(listener.heard())
+}
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Listener(Vec<u8>);
+
+impl Listener {
+    /// Reads once; whether the pipe has ended, or said more than it should.
+    pub(crate) fn read(&mut self, pipe: &OwnedFd) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
         match rustix::io::read(pipe, &mut buffer) {
-            Ok(0) => break,
-            Ok(n) => text.extend(buffer.get(..n).unwrap_or_default()),
-            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) => return Ok(true),
+            Ok(n) => self.0.extend(buffer.get(..n).unwrap_or_default()),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(e) => return Err(e.into()),
         }
+        Ok(self.0.len() >= MAX_TOTAL)
     }
-    Ok(parse(&text))
+
+    /// What the reports say.
+    pub(crate) fn heard(&self) -> Heard {
+        parse(&self.0)
+    }
 }
 
 fn parse(mut bytes: &[u8]) -> Heard {

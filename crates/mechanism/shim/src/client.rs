@@ -16,7 +16,8 @@ use berth_types::launch::{PROTOCOL_VERSION, ProcessIdentity, Started};
 
 use crate::launcher::{AdoptError, ExecTask, LaunchError, Launcher, Task};
 use crate::protocol::{
-    AttachWant, Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Running,
+    AttachWant, Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Resize,
+    Running,
 };
 use crate::{ExecRequest, TerminalState};
 use crate::{PROGRAM_NAME, SOCKET_NAME};
@@ -264,21 +265,51 @@ impl Task for ShimTask {
 
     fn exec(
         &self,
-        _request: &ExecRequest,
-        _filter: Option<&[u8]>,
-        _parked: Option<OwnedFd>,
+        request: &ExecRequest,
+        filter: Option<&[u8]>,
+        parked: Option<OwnedFd>,
     ) -> Result<Box<dyn ExecTask>, LaunchError> {
-        Err(LaunchError::Request(
-            "further processes are not supported".into(),
-        ))
+        if parked.is_some() != request.parked.is_some() {
+            let text = "a parked client needs a socket and a wish".to_owned();
+            return Err(LaunchError::Request(text));
+        }
+        let socket = connect(&self.runtime_directory).map_err(LaunchError::Monitor)?;
+        socket
+            .set_read_timeout(Some(START_SILENCE_MAX))
+            .map_err(LaunchError::Monitor)?;
+        let mut channel = Channel::new(socket);
+        let asked = ask_exec(&mut channel, request, filter, parked);
+        let answer = channel
+            .receive(&mut Vec::new())
+            .and_then(|hello| match hello {
+                Message::Hello => channel.receive(&mut Vec::new()),
+                _ => Err(ChannelError::Unexpected),
+            });
+        match (answer, asked) {
+            (Ok(Message::Started(running)), _) => Ok(Box::new(ShimExec {
+                process: running.started.init,
+                link: Some(nonblocking(channel).map_err(LaunchError::Monitor)?),
+            })),
+            (Ok(Message::Failed(failure)), _) => Err(LaunchError::Start(failure)),
+            (Ok(_), _) => Err(launch_error(ChannelError::Unexpected)),
+            (Err(ChannelError::Io(_)), Err(error)) | (Err(error), _) => Err(launch_error(error)),
+        }
     }
 
-    fn resize(&self, _exec: Option<&str>, _size: ConsoleSize) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn resize(&self, exec: Option<&str>, size: ConsoleSize) -> io::Result<()> {
+        let exec = exec.map(str::to_owned);
+        match self.request(Message::Resize(Resize { exec, size }))? {
+            Message::Done(0) => Ok(()),
+            Message::Done(error) => Err(io::Error::from_raw_os_error(error)),
+            _ => Err(io::Error::other(ChannelError::Unexpected)),
+        }
     }
 
     fn terminal(&self) -> io::Result<Option<TerminalState>> {
-        Ok(None)
+        match self.request(Message::Terminal)? {
+            Message::TerminalState(state) => Ok(state),
+            _ => Err(io::Error::other(ChannelError::Unexpected)),
+        }
     }
 
     fn take_link(&mut self) -> Option<UnixStream> {
@@ -288,6 +319,46 @@ impl Task for ShimTask {
     fn reap(&self) {
         wait_and_reap(&self.monitor);
     }
+}
+
+impl ShimTask {
+    /// Asks the monitor one thing, on a connection of its own.
+    fn request(&self, message: Message) -> io::Result<Message> {
+        let asked = connect(&self.runtime_directory)
+            .map_err(ChannelError::from)
+            .and_then(|socket| greet(socket, &[message])?.receive(&mut Vec::new()));
+        asked.map_err(|error| match error {
+            ChannelError::Io(error) => error,
+            other => io::Error::other(other),
+        })
+    }
+}
+
+struct ShimExec {
+    process: ProcessIdentity,
+    link: Option<UnixStream>,
+}
+
+impl ExecTask for ShimExec {
+    fn process(&self) -> ProcessIdentity {
+        self.process
+    }
+
+    fn take_link(&mut self) -> Option<UnixStream> {
+        self.link.take()
+    }
+}
+
+fn ask_exec(
+    channel: &mut Channel,
+    request: &ExecRequest,
+    filter: Option<&[u8]>,
+    parked: Option<OwnedFd>,
+) -> Result<(), ChannelError> {
+    let parked: Vec<_> = parked.iter().map(AsFd::as_fd).collect();
+    channel.send(&Message::Hello, &[])?;
+    channel.send(&Message::Exec(Box::new(request.clone())), &parked)?;
+    channel.send(&Message::Filter(filter.unwrap_or_default().to_vec()), &[])
 }
 
 /// The engine's half of a start.

@@ -13,9 +13,14 @@ use berth_types::launch::{
 use berth_types::{ContainerId, Timestamp};
 
 use crate::launcher::{AdoptError, ExecTask, LaunchError, Launcher, Task};
-use crate::protocol::{AttachWant, LaunchRequest, Message, Stream, output_header};
+use crate::protocol::{AttachWant, LaunchRequest, Message, Stream};
 use crate::{ExecRequest, TerminalState};
 use berth_types::oci::ConsoleSize;
+
+mod exec;
+
+pub use exec::ExecOutcome;
+use exec::Further;
 
 const ESRCH: i32 = 3;
 const SIGKILL: i32 = 9;
@@ -47,6 +52,8 @@ struct State {
     launches: Vec<LaunchRequest>,
     running: BTreeMap<ContainerId, Container>,
     signals: BTreeMap<ContainerId, Vec<i32>>,
+    exec_script: VecDeque<ExecOutcome>,
+    execs: Vec<(ContainerId, ExecRequest)>,
     last_pid: i32,
 }
 
@@ -57,6 +64,9 @@ struct Container {
     /// The monitor's ends of the links.
     links: Vec<UnixStream>,
     clients: Vec<(AttachWant, UnixStream)>,
+    terminal: bool,
+    size: ConsoleSize,
+    further: BTreeMap<String, Further>,
 }
 
 impl FakeLauncher {
@@ -98,19 +108,9 @@ impl FakeLauncher {
         let Some(container) = state.running.get_mut(id) else {
             return false;
         };
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let header = output_header(stream.number(), length);
-        container.clients.iter_mut().all(|(want, client)| {
-            let wanted = match stream {
-                Stream::Stdout => want.stdout,
-                Stream::Stderr => want.stderr,
-            };
-            !wanted
-                || client
-                    .write_all(&header)
-                    .and_then(|()| client.write_all(data))
-                    .is_ok()
-        })
+        let raw = container.terminal;
+        let mut clients = container.clients.iter_mut();
+        clients.all(|(want, client)| exec::send(want, client, raw, stream, data))
     }
 
     /// Lets the container end. False when it does not run.
@@ -171,6 +171,9 @@ impl State {
                 let _ = crate::exit_record::write(directory.as_fd(), record, false);
             }
         }
+        for (_, further) in std::mem::take(&mut container.further) {
+            further.end(128 + SIGKILL);
+        }
         if let Ok(frame) = Message::Exited(record.clone()).encode() {
             for link in &mut container.links {
                 // A link whose other end was dropped belongs to an engine that is gone.
@@ -217,11 +220,15 @@ impl Launcher for FakeLauncher {
             .iter()
             .cloned()
             .zip(parked.into_iter().map(UnixStream::from));
+        let process = &request.launch.bundle.spec.process;
         let mut container = Container {
             started,
             monitor: state.identity(),
             links: Vec::new(),
             clients: clients.collect(),
+            terminal: process.terminal,
+            size: process.console_size.unwrap_or_default(),
+            further: BTreeMap::new(),
         };
         let task = self.task(id, &mut container).map_err(LaunchError::Spawn)?;
         state.running.insert(id, container);
@@ -285,21 +292,19 @@ impl Task for FakeTask {
 
     fn exec(
         &self,
-        _request: &ExecRequest,
+        request: &ExecRequest,
         _filter: Option<&[u8]>,
-        _parked: Option<OwnedFd>,
+        parked: Option<OwnedFd>,
     ) -> Result<Box<dyn ExecTask>, LaunchError> {
-        Err(LaunchError::Request(
-            "further processes are not supported".into(),
-        ))
+        self.start_further(request, parked)
     }
 
-    fn resize(&self, _exec: Option<&str>, _size: ConsoleSize) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn resize(&self, exec: Option<&str>, size: ConsoleSize) -> io::Result<()> {
+        self.set_size(exec, size)
     }
 
     fn terminal(&self) -> io::Result<Option<TerminalState>> {
-        Ok(None)
+        self.terminal_state()
     }
 
     fn take_link(&mut self) -> Option<UnixStream> {

@@ -49,8 +49,8 @@ pub trait Task: Send + Sync {
     /// `ESRCH` once it has ended, `EINVAL` for a number that is no signal.
     fn signal(&self, signal: i32) -> io::Result<()>;
 
-    /// Attaches a client. What is read from the stream is Docker's multiplexed framing, what is
-    /// written is raw input, and shutting down the writing side ends the input. After the exit
+    /// Attaches a client. What is read from the stream is Docker's multiplexed framing, or the
+    /// bytes as they are where the container has a terminal; what is written is raw input, and shutting down the writing side ends the input. After the exit
     /// the stream ends; where the client was still sending it may end with `ECONNRESET`.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
-use berth_shim::protocol::{Frame, Message};
+use berth_shim::protocol::{CONNECTIONS_MAX, Frame, Message};
 use berth_shim::{AdoptError, LaunchError, Launcher, SOCKET_NAME};
 use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use berth_sys::rustix::fs::{FlockOperation, flock};
@@ -195,7 +195,7 @@ fn strangers_and_nonsense_are_turned_away_one_by_one() {
     assert_eq!(answer[16..], Message::Unsupported(777).encode().unwrap());
 
     // As many as may be, and then one more.
-    let mut many: Vec<_> = (0..80).map(|_| connect()).collect();
+    let mut many: Vec<_> = (0..CONNECTIONS_MAX + 16).map(|_| connect()).collect();
     for socket in &mut many {
         let _ = socket.write_all(&hello);
     }

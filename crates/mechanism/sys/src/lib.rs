@@ -25,6 +25,7 @@ pub mod netns;
 pub mod path;
 pub mod pidfd;
 pub mod process;
+pub mod pty;
 pub mod seccomp;
 pub mod socket;
 pub mod spawn;

@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, watch};
 use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
-use rest::{Api, ContainersApi, ExecApi, IMPORTS, ImagesApi, NetworksApi, SystemApi};
+use rest::{Api, ContainersApi, ExecApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SystemApi};
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
@@ -122,6 +122,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         swap_limit: host.swap_limit,
     };
     let networks = open_networks(&config, db.install_id()).await?;
+    let events = db.events().clone();
     let (containers, boot) = Containers::open(Deps {
         db,
         storage: storage.clone(),
@@ -148,6 +149,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         },
         images: ImagesApi {
             images: images.clone(),
+            containers: containers.clone(),
             storage: storage.clone(),
             imports: Arc::new(Semaphore::new(IMPORTS)),
         },
@@ -156,6 +158,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             containers: containers.clone(),
             config: Arc::clone(&config),
             since: Timestamp::now(),
+        },
+        life: LifeApi {
+            containers: containers.clone(),
+            images: images.clone(),
+            storage: storage.clone(),
+            events,
         },
         system: SystemApi {
             containers,

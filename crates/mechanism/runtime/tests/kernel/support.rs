@@ -142,7 +142,7 @@ impl Case {
         let request = StartRequest {
             bundle: &self.bundle,
             filter: self.filter.as_ref(),
-            stdio,
+            stdio: Some(stdio),
         };
         Ok((start(request)?, File::from(read)))
     }

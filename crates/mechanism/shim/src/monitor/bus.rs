@@ -10,23 +10,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use berth_shim::AttachWant;
-use berth_shim::protocol::{CONNECTIONS_MAX, Running, Stream};
+use berth_shim::protocol::{CONNECTIONS_MAX, Message, Resize, Running};
+use berth_shim::{AttachWant, TerminalState};
 use berth_sys::cgroup::Cgroup;
 use berth_sys::epoll::{Epoll, Event, Interest};
 use berth_sys::rustix::buffer::spare_capacity;
-use berth_sys::rustix::io::{Errno, ioctl_fionread, read};
+use berth_sys::rustix::io::{Errno, read};
 use berth_sys::rustix::process::geteuid;
 use berth_sys::spawn::ChildExits;
 use berth_sys::{memory, socket};
 use berth_types::Timestamp;
+use berth_types::launch::ExitRecord;
+use berth_types::oci::ConsoleSize;
 
 use super::connection::{Attached, Connection, Control, State};
-use super::control;
-use super::ending::Ending;
-use super::input::Input;
+use super::control::{self, Order};
 use super::launch::{Launched, Place};
-use super::watched::{self, Watched};
+use super::session::{INIT, Patience, Session, is_stalled};
+use super::watched::{self, Part, Watched};
 
 /// Most output that is read at a time: as much as a pipe holds by default.
 const READ_MAX: usize = 64 << 10;
@@ -43,50 +44,25 @@ pub struct Bus {
     pub(super) durable_exit: bool,
     pub(super) place: Place,
     pub(super) connections: Vec<Option<Connection>>,
-    pub(super) input: Input,
-    pub(super) outputs: [Output; 2],
+    /// The init's first; it is always there.
+    pub(super) sessions: Vec<Session>,
+    pub(super) next_key: u64,
+    /// The OOM score of a further process that is not told another one.
+    pub(super) oom_score: i32,
     /// Set once init has ended, and everything in its group with it.
-    pub(super) ending: Option<Ending>,
+    pub(super) record: Option<ExitRecord>,
     /// Where the kernel would not make it, what the container leaves behind stays unreaped until
     /// the monitor ends.
-    children: Option<ChildExits>,
+    pub(super) children: Option<ChildExits>,
     /// Connections cannot be accepted for now.
     deaf: bool,
     watched: [Watched; 2],
     buffer: Vec<u8>,
 }
 
-/// One of the container's two output pipes.
-pub struct Output {
-    pub(super) stream: Stream,
-    /// None once it has ended.
-    pub(super) pipe: Option<OwnedFd>,
-    /// After the exit: how many bytes are still to be read.
-    rest: Option<u64>,
-    watched: Watched,
-}
-
-impl Output {
-    fn new(stream: Stream, pipe: OwnedFd) -> Self {
-        Self {
-            stream,
-            pipe: Some(pipe),
-            rest: None,
-            watched: Watched::default(),
-        }
-    }
-
-    /// Takes what is in the pipe now for all there will be.
-    pub(super) fn seal(&mut self) {
-        let inside = self.pipe.as_ref().map(ioctl_fionread);
-        self.rest = Some(inside.and_then(Result::ok).unwrap_or(0));
-    }
-}
-
 impl Bus {
     /// A bus with the parked clients attached, and the engine as the first to be told of the exit.
     pub fn new(launched: Launched, control: UnixStream) -> Self {
-        let [stdout, stderr] = launched.streams.output;
         let mut bus = Self {
             running: launched.running,
             init: launched.init,
@@ -94,12 +70,10 @@ impl Bus {
             durable_exit: launched.durable_exit,
             place: launched.place,
             connections: Vec::new(),
-            input: Input::new(launched.streams.input, launched.streams.input_once),
-            outputs: [
-                Output::new(Stream::Stdout, stdout),
-                Output::new(Stream::Stderr, stderr),
-            ],
-            ending: None,
+            sessions: vec![launched.session],
+            next_key: INIT + 1,
+            oom_score: launched.oom_score,
+            record: None,
             children: ChildExits::new().ok(),
             deaf: false,
             watched: Default::default(),
@@ -112,7 +86,7 @@ impl Bus {
         };
         bus.connect(control, State::Control(engine));
         for (want, socket) in launched.parked {
-            bus.attach(want, socket);
+            bus.attach_parked(want, socket);
         }
         bus
     }
@@ -149,32 +123,33 @@ impl Bus {
     /// Makes every registration follow from the state, and forgets connections that are over.
     fn settle(&mut self, epoll: &Epoll) {
         let [init, listener] = &mut self.watched;
-        let alive = self.ending.is_none().then_some(Interest::READ);
+        let alive = self.record.is_none().then_some(Interest::READ);
         init.set(epoll, &self.init, watched::INIT, alive);
         let listening = (!self.deaf).then_some(Interest::READ);
         listener.set(epoll, &self.place.listener, watched::LISTENER, listening);
-        self.input.settle(epoll);
-        for (output, token) in self.outputs.iter_mut().zip(watched::OUTPUT) {
-            let stalled = is_stalled(&self.connections, output.stream);
-            if let Some(pipe) = &output.pipe {
-                let wanted = (!stalled).then_some(Interest::READ);
-                output.watched.set(epoll, pipe, token, wanted);
-            }
+        for session in &mut self.sessions {
+            session.settle(epoll, &self.connections);
         }
+        let mut withdrawn = Vec::new();
         for (slot, token) in self.connections.iter_mut().zip(watched::CONNECTIONS..) {
             let Some(connection) = slot else { continue };
             let over = connection.is_over();
-            let wanted = connection
-                .interest(self.input.is_blocked())
-                .filter(|_| !over);
+            let session = connection.session();
+            let session = self.sessions.iter().find(|s| Some(s.key) == session);
+            let blocked = session.is_some_and(|s| s.input.is_blocked());
+            let wanted = connection.interest(blocked).filter(|_| !over);
             // Deleted by hand: a parked client's socket may still be open in the engine, and
             // would go on being reported.
             let (fd, watched) = (connection.socket.as_fd(), &mut connection.watched);
             watched.set(epoll, fd, token, wanted);
             if over {
+                if let State::Control(control) = &connection.state {
+                    withdrawn.extend(control.exec);
+                }
                 *slot = None;
             }
         }
+        withdrawn.into_iter().for_each(|key| self.withdraw(key));
     }
 
     fn handle(&mut self, event: Event) {
@@ -185,70 +160,87 @@ impl Bus {
                 self.reap();
             }
             watched::LISTENER => self.accept(),
-            watched::INPUT if event.hung_up => self.input.close(),
-            watched::INPUT => self.resume_input(),
-            token => {
-                if let Some(index) = watched::OUTPUT.iter().position(|output| *output == token) {
-                    self.read_output(index);
-                } else {
-                    self.serve(event);
+            token => match watched::part(token) {
+                Some((key, Part::Input)) if event.hung_up => {
+                    if let Some(session) = self.session(key) {
+                        session.input.close();
+                    }
                 }
-            }
+                Some((key, Part::Input)) => self.resume_input(key),
+                Some((key, Part::Output(index))) => {
+                    self.read_output(key, index);
+                }
+                Some((key, Part::Report)) => self.hear_report(key),
+                None => self.serve(event),
+            },
         }
     }
 
-    /// Reads one pipe once; whether there may be more to read.
-    pub(super) fn read_output(&mut self, index: usize) -> bool {
-        let Some(output) = self.outputs.get_mut(index) else {
+    /// Reads one output of a session once; whether there may be more to read.
+    pub(super) fn read_output(&mut self, key: u64, index: usize) -> bool {
+        let Some(session) = self.sessions.iter_mut().find(|s| s.key == key) else {
+            return false;
+        };
+        let Some(output) = session.outputs.get_mut(index) else {
             return false;
         };
         let stream = output.stream;
-        let Some(pipe) = &output.pipe else {
+        let Some(source) = &output.source else {
             return false;
         };
         if output.rest == Some(0) {
-            self.end_output(index);
+            self.end_output(key, index);
             return false;
         }
-        if is_stalled(&self.connections, stream) {
+        if is_stalled(&self.connections, key, stream) {
             return false;
         }
         self.buffer.clear();
         self.buffer.reserve_exact(READ_MAX);
-        match read(pipe, spare_capacity(&mut self.buffer)) {
-            Ok(0) => self.end_output(index),
+        match read(source, spare_capacity(&mut self.buffer)) {
+            Ok(0) => self.end_output(key, index),
             Ok(count) => {
                 output.rest = output.rest.map(|rest| rest.saturating_sub(count as u64));
-                for connection in self.connections.iter_mut().flatten() {
-                    connection.offer(stream, &self.buffer);
+                let now = Timestamp::now();
+                if let Some(terminal) = &mut session.terminal {
+                    terminal.note_output(&self.buffer, now);
                 }
-                if let Some(log) = &mut self.place.log {
-                    log.write(stream, &self.buffer, Timestamp::now());
+                for connection in self.connections.iter_mut().flatten() {
+                    connection.offer(key, stream, &self.buffer);
+                }
+                if let Some(log) = self.place.log.as_mut().filter(|_| key == INIT) {
+                    log.write(stream, &self.buffer, now);
                 }
                 return true;
             }
             Err(Errno::INTR) => return true,
             Err(Errno::AGAIN) if output.rest.is_none() => {}
-            Err(_) => self.end_output(index),
+            // For a terminal that nobody has open any more, this is the end.
+            Err(_) => self.end_output(key, index),
         }
         false
     }
 
-    fn end_output(&mut self, index: usize) {
-        let Some(output) = self.outputs.get_mut(index) else {
+    fn end_output(&mut self, key: u64, index: usize) {
+        let session = self.session(key);
+        let Some(output) = session.and_then(|session| session.outputs.get_mut(index)) else {
             return;
         };
-        output.pipe = None;
-        if let Some(log) = &mut self.place.log {
-            log.finish(output.stream, Timestamp::now());
+        output.source = None;
+        let stream = output.stream;
+        if let Some(log) = self.place.log.as_mut().filter(|_| key == INIT) {
+            log.finish(stream, Timestamp::now());
         }
     }
 
     /// The program has made room: every client may have input waiting.
-    fn resume_input(&mut self) {
-        self.input.unblock();
+    pub(super) fn resume_input(&mut self, key: u64) {
+        let Some(session) = self.sessions.iter_mut().find(|s| s.key == key) else {
+            return;
+        };
+        session.input.unblock();
         for connection in self.connections.iter_mut().flatten() {
-            self.input.serve(connection);
+            session.take_input(connection);
         }
     }
 
@@ -270,12 +262,13 @@ impl Bus {
         }
     }
 
-    fn attach(&mut self, want: AttachWant, socket: UnixStream) {
-        self.connect(socket, State::Attached(Attached::new(want)));
+    fn attach_parked(&mut self, want: AttachWant, socket: UnixStream) {
+        let raw = self.session(INIT).is_some_and(|s| s.terminal.is_some());
+        self.connect(socket, State::Attached(Attached::new(INIT, raw, want)));
     }
 
     /// Takes a connection in, or closes it at once when there are too many.
-    fn connect(&mut self, socket: UnixStream, state: State) {
+    pub(super) fn connect(&mut self, socket: UnixStream, state: State) {
         let Ok(connection) = Connection::new(socket, state) else {
             return;
         };
@@ -288,19 +281,100 @@ impl Bus {
 
     fn serve(&mut self, event: Event) {
         let slot = event.token.checked_sub(watched::CONNECTIONS);
-        let slot = slot.and_then(|slot| usize::try_from(slot).ok());
-        let connection = slot.and_then(|slot| self.connections.get_mut(slot)?.as_mut());
-        let Some(connection) = connection else { return };
-        if event.writable && connection.flush() {
-            self.ending.iter_mut().for_each(Ending::note_progress);
+        let Some(slot) = slot.and_then(|slot| usize::try_from(slot).ok()) else {
+            return;
+        };
+        let Some(Some(connection)) = self.connections.get_mut(slot) else {
+            return;
+        };
+        let session = connection.session();
+        if event.writable
+            && connection.flush()
+            && let Some(key) = session
+            && let Some(session) = self.session(key)
+        {
+            session.ending.iter_mut().for_each(Patience::note_progress);
         }
         if event.readable {
-            control::serve(connection, &self.running, self.init.as_fd());
-            self.input.serve(connection);
+            self.obey(slot);
+            let Some(Some(connection)) = self.connections.get_mut(slot) else {
+                return;
+            };
+            let session = connection.session();
+            if let Some(session) = self.sessions.iter_mut().find(|s| Some(s.key) == session) {
+                session.take_input(connection);
+            } else if session.is_some() {
+                connection.dismiss();
+            }
         }
-        if event.hung_up {
+        if event.hung_up
+            && let Some(Some(connection)) = self.connections.get_mut(slot)
+        {
             connection.abandon();
         }
+    }
+
+    /// Carries out what the peer asks for.
+    fn obey(&mut self, slot: usize) {
+        loop {
+            let Some(Some(connection)) = self.connections.get_mut(slot) else {
+                return;
+            };
+            let Some(order) = control::next(connection, &self.running, self.init.as_fd()) else {
+                return;
+            };
+            match order {
+                Order::Attach(want) => self.attach(slot, want),
+                Order::Resize(Resize { exec, size }) => {
+                    let done = Message::Done(control::error_number(self.resize(exec, size)));
+                    self.answer(slot, &done);
+                }
+                Order::Terminal => {
+                    let state = self.terminal_state();
+                    self.answer(slot, &Message::TerminalState(state));
+                }
+                Order::Exec(request, filter, parked) => {
+                    self.begin_exec(slot, *request, &filter, parked);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, slot: usize, message: &Message) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            control::answer(connection, message);
+        }
+    }
+
+    fn attach(&mut self, slot: usize, want: AttachWant) {
+        let raw = self.session(INIT).is_some_and(|s| s.terminal.is_some());
+        self.answer(slot, &Message::Done(0));
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            connection.state = State::Attached(Attached::new(INIT, raw, want));
+        }
+    }
+
+    fn resize(&mut self, exec: Option<String>, size: ConsoleSize) -> std::io::Result<()> {
+        let session = match exec {
+            Some(id) => self.further(&id),
+            None => self.session(INIT),
+        };
+        let session = session.ok_or(Errno::SRCH)?;
+        let terminal = session.terminal.as_mut().ok_or(Errno::NOTTY)?;
+        terminal.resize(size)
+    }
+
+    fn terminal_state(&mut self) -> Option<TerminalState> {
+        let on_it = self.connections.iter().flatten();
+        let (mut typing, mut watching) = (0, 0);
+        for connection in on_it.filter(|c| c.session() == Some(INIT) && !c.gone) {
+            match &connection.state {
+                State::Attached(attached) if attached.want.stdin => typing += 1,
+                _ => watching += 1,
+            }
+        }
+        let terminal = self.session(INIT)?.terminal.as_ref()?;
+        terminal.state(typing, watching).ok()
     }
 
     /// Nothing has happened for a while.
@@ -312,12 +386,4 @@ impl Bus {
         }
         memory::release_unused();
     }
-}
-
-/// Whether a client that follows `stream` has no room for more of it.
-fn is_stalled(connections: &[Option<Connection>], stream: Stream) -> bool {
-    connections
-        .iter()
-        .flatten()
-        .any(|connection| connection.stalls(stream))
 }

@@ -1,10 +1,11 @@
 //! One connection of the monitor: first requests, then perhaps the container's streams.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use berth_shim::protocol::{Decoder, LOST_STREAM, OUTPUT_HEADER_LEN, Stream, output_header};
-use berth_shim::{AttachWant, Role};
+use berth_shim::{AttachWant, ExecRequest, Role};
 use berth_sys::epoll::Interest;
 
 use super::outgoing::Outgoing;
@@ -42,11 +43,20 @@ pub struct Control {
     pub watching: bool,
     /// The peer has ended its side, or broken the protocol: nothing more is read.
     pub finished: bool,
+    /// What came with the frames and was not used yet.
+    pub descriptors: Vec<OwnedFd>,
+    /// An EXEC whose FILTER is on its way, and its parked client.
+    pub order: Option<(Box<ExecRequest>, Option<UnixStream>)>,
+    /// The session whose end it is told of, and with which it ends.
+    pub exec: Option<u64>,
 }
 
 /// A connection that carries the streams.
 pub struct Attached {
+    pub session: u64,
     pub want: AttachWant,
+    /// A terminal's bytes go out as they are.
+    raw: bool,
     /// The client may still send input.
     pub input_open: bool,
     /// Output bytes that were skipped and not reported yet; always 0 for a following client.
@@ -54,9 +64,11 @@ pub struct Attached {
 }
 
 impl Attached {
-    pub fn new(want: AttachWant) -> Self {
+    pub fn new(session: u64, raw: bool, want: AttachWant) -> Self {
         Self {
+            session,
             want,
+            raw,
             input_open: true,
             lost: 0,
         }
@@ -89,12 +101,20 @@ impl Connection {
         })
     }
 
-    /// Gives the client what `stream` has said.
-    pub fn offer(&mut self, stream: Stream, data: &[u8]) {
+    /// The session that it is attached to.
+    pub fn session(&self) -> Option<u64> {
+        match &self.state {
+            State::Attached(attached) => Some(attached.session),
+            State::Control(_) => None,
+        }
+    }
+
+    /// Gives the client what `stream` of a session has said.
+    pub fn offer(&mut self, session: u64, stream: Stream, data: &[u8]) {
         let State::Attached(attached) = &mut self.state else {
             return;
         };
-        if self.gone || !attached.wants(stream) {
+        if self.gone || attached.session != session || !attached.wants(stream) {
             return;
         }
         let room = QUEUE_MAX.saturating_sub(self.outgoing.len() + 3 * OUTPUT_HEADER_LEN);
@@ -102,9 +122,10 @@ impl Connection {
             attached.lost += data.len() as u64;
             return;
         }
+        let framed = output_header(stream.number(), data.len() as u32);
+        let header: &[u8] = if attached.raw { &[] } else { &framed };
         self.report_lost();
-        let header = output_header(stream.number(), data.len() as u32);
-        if self.outgoing.send(&self.socket, &header, data).is_err() {
+        if self.outgoing.send(&self.socket, header, data).is_err() {
             self.abandon();
         }
     }
@@ -115,7 +136,7 @@ impl Connection {
             return;
         };
         let lost = std::mem::take(&mut attached.lost);
-        if lost > 0 {
+        if lost > 0 && !attached.raw {
             let header = output_header(LOST_STREAM, size_of_val(&lost) as u32);
             let sent = self
                 .outgoing
@@ -156,11 +177,23 @@ impl Connection {
     }
 
     /// Whether the container's `stream` must not be read for now.
-    pub fn stalls(&self, stream: Stream) -> bool {
+    pub fn stalls(&self, session: u64, stream: Stream) -> bool {
         let State::Attached(attached) = &self.state else {
             return false;
         };
-        !self.gone && attached.follows(stream) && self.outgoing.len() >= QUEUE_MAX
+        !self.gone
+            && attached.session == session
+            && attached.follows(stream)
+            && self.outgoing.len() >= QUEUE_MAX
+    }
+
+    /// Lets go of the connection without a word to its peer, whose other users may go on.
+    pub fn dismiss(&mut self) {
+        self.abandon();
+        match &mut self.state {
+            State::Attached(attached) => attached.input_open = false,
+            State::Control(control) => control.finished = true,
+        }
     }
 
     /// Whether the connection has no further use.

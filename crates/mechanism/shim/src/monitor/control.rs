@@ -1,15 +1,17 @@
 //! Requests to a running monitor.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
-use berth_shim::protocol::{FrameError, Message, Running};
+use berth_shim::protocol::{FrameError, HEADER_LEN, Message, Resize, Running};
+use berth_shim::{AttachWant, ExecRequest};
 use berth_sys::{pidfd, socket};
 
-use super::connection::{Attached, Connection, Control, State};
+use super::connection::{Connection, Control, State};
 
 /// Longest piece of a frame that is read at a time.
-const PIECE_MAX: usize = 512;
+const PIECE_MAX: usize = 2 << 10;
 
 /// What has come on a connection.
 enum Incoming {
@@ -24,9 +26,18 @@ enum Incoming {
     End,
 }
 
-/// Reads what has come and answers the requests in it. `running` and `init` describe the
-/// container.
-pub fn serve(connection: &mut Connection, running: &Running, init: BorrowedFd<'_>) {
+/// What only the whole monitor can do.
+pub enum Order {
+    Attach(AttachWant),
+    /// A further process, its filter, and its parked client.
+    Exec(Box<ExecRequest>, Vec<u8>, Option<UnixStream>),
+    Resize(Resize),
+    Terminal,
+}
+
+/// Reads what has come and answers the requests in it, up to one that is for others to carry out;
+/// call again after that. `running` and `init` describe the container.
+pub fn next(connection: &mut Connection, running: &Running, init: BorrowedFd<'_>) -> Option<Order> {
     // A request that turns the connection into streams ends this, and so does an answer that the
     // peer has no room for.
     while let State::Control(control) = &mut connection.state
@@ -34,8 +45,8 @@ pub fn serve(connection: &mut Connection, running: &Running, init: BorrowedFd<'_
         && connection.outgoing.is_empty()
         && !connection.gone
     {
-        match receive(control, &mut connection.socket) {
-            Incoming::Nothing => return,
+        match receive(control, &connection.socket) {
+            Incoming::Nothing => return None,
             Incoming::End => control.finished = true,
             Incoming::Foreign(error) => {
                 control.finished = true;
@@ -47,12 +58,18 @@ pub fn serve(connection: &mut Connection, running: &Running, init: BorrowedFd<'_
             }
             _ if !control.greeted => control.finished = true,
             Incoming::Unknown(kind) => answer(connection, &Message::Unsupported(kind)),
-            Incoming::Request(request) => perform(connection, &request, running, init),
+            Incoming::Request(request) => {
+                let order = perform(connection, request, running, init);
+                if order.is_some() {
+                    return order;
+                }
+            }
         }
     }
+    None
 }
 
-fn receive(control: &mut Control, source: &mut impl Read) -> Incoming {
+fn receive(control: &mut Control, source: &UnixStream) -> Incoming {
     let mut buffer = [0; PIECE_MAX];
     loop {
         match control.decoder.frame() {
@@ -69,7 +86,11 @@ fn receive(control: &mut Control, source: &mut impl Read) -> Incoming {
             }
         }
         let (piece, _) = buffer.split_at_mut(control.decoder.wanted().min(PIECE_MAX));
-        match source.read(piece) {
+        // Descriptors belong to the frame that their first byte is in.
+        if control.decoder.wanted() == HEADER_LEN {
+            control.descriptors.clear();
+        }
+        match socket::receive(source, piece, &mut control.descriptors) {
             Ok(0) => return Incoming::End,
             Ok(count) => control.decoder.push(piece.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Incoming::Nothing,
@@ -81,32 +102,49 @@ fn receive(control: &mut Control, source: &mut impl Read) -> Incoming {
 
 fn perform(
     connection: &mut Connection,
-    request: &Message,
+    request: Message,
     running: &Running,
     init: BorrowedFd<'_>,
-) {
+) -> Option<Order> {
     match (request, &mut connection.state) {
         (Message::Status, _) => answer_status(connection, running, init),
         (Message::Signal(signal), _) => {
-            let result = pidfd::send_signal(init, *signal);
-            let number = result.err().map_or(0, |e| e.raw_os_error().unwrap_or(-1));
-            answer(connection, &Message::Done(number));
+            let result = pidfd::send_signal(init, signal);
+            answer(connection, &Message::Done(error_number(result)));
         }
         (Message::Watch, State::Control(control)) => {
             control.watching = true;
             answer(connection, &Message::Done(0));
         }
-        (Message::Attach(want), _) => {
-            answer(connection, &Message::Done(0));
-            connection.state = State::Attached(Attached::new(want.clone()));
+        (Message::Attach(want), _) => return Some(Order::Attach(want)),
+        (Message::Resize(resize), _) => return Some(Order::Resize(resize)),
+        (Message::Terminal, _) => return Some(Order::Terminal),
+        (Message::Exec(request), State::Control(control)) if control.exec.is_none() => {
+            let parked = control.descriptors.pop().map(UnixStream::from);
+            if parked.is_some() == request.parked.is_some() {
+                control.order = Some((request, parked));
+            } else {
+                control.finished = true;
+            }
         }
+        (Message::Filter(filter), State::Control(control)) => match control.order.take() {
+            Some((request, parked)) => return Some(Order::Exec(request, filter, parked)),
+            None => control.finished = true,
+        },
         // An answer, or an order that only the engine's own socket takes.
         (_, State::Control(control)) => control.finished = true,
         (_, State::Attached(_)) => {}
     }
+    None
 }
 
-fn answer(connection: &mut Connection, message: &Message) {
+/// The body of DONE.
+pub fn error_number(result: io::Result<()>) -> i32 {
+    result.err().map_or(0, |e| e.raw_os_error().unwrap_or(-1))
+}
+
+/// Sends one message.
+pub fn answer(connection: &mut Connection, message: &Message) {
     match message.encode() {
         Ok(frame) => connection.answer(&frame),
         Err(_) => connection.abandon(),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use berth_shim::protocol::Message;
 use berth_shim::{SOCKET_NAME, exit_record};
@@ -13,14 +13,13 @@ use berth_sys::rustix::process::{WaitOptions, WaitStatus, wait};
 use berth_types::Timestamp;
 use berth_types::launch::{EXIT_RECORD_VERSION, ExitRecord};
 
-use super::bus::{Bus, Output};
+use super::bus::Bus;
 use super::connection::{Connection, State};
+use super::further::{is_further, waits};
+use super::session::{INIT, Patience, Session};
 
-/// How long a client that follows the output may take nothing of the rest before it is dropped.
-const STALL_MAX: Duration = Duration::from_secs(10);
-
-/// How long all clients together may take for the rest.
-const FLUSH_MAX: Duration = Duration::from_secs(60);
+/// Least wait for a client that has to read, so that a wait is never mistaken for the end.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// How long one connection may take for the news of the exit.
 const NEWS_MAX: Duration = Duration::from_secs(1);
@@ -28,36 +27,22 @@ const NEWS_MAX: Duration = Duration::from_secs(1);
 /// Most input that is thrown away when a client's connection is closed.
 const DISCARD_MAX: u64 = 1 << 20;
 
-/// An exit whose output is still on its way.
-pub struct Ending {
-    record: ExitRecord,
-    since: Instant,
-    progress: Instant,
-}
-
-impl Ending {
-    /// A client has taken something.
-    pub fn note_progress(&mut self) {
-        self.progress = Instant::now();
-    }
-
-    fn deadline(&self) -> Instant {
-        (self.progress + STALL_MAX).min(self.since + FLUSH_MAX)
-    }
-}
-
 impl Bus {
     /// Reaps init, and the children that it left to us.
     pub(super) fn reap(&mut self) {
-        if self.ending.is_none()
+        if self.record.is_none()
             && let Ok(Some(exit)) = pidfd::try_wait(self.init.as_fd())
         {
             self.end(exit);
         }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let (pid, exit) = (pid.as_raw_pid(), exit_of(status));
+            if self.note_exit(pid, exit.shell_code()) {
+                continue;
+            }
             // Init may have ended since it was asked for.
-            if pid.as_raw_pid() == self.running.started.init.pid && self.ending.is_none() {
-                self.end(exit_of(status));
+            if pid == self.running.started.init.pid && self.record.is_none() {
+                self.end(exit);
             }
         }
     }
@@ -73,58 +58,85 @@ impl Bus {
                 reason = Some(error.to_string());
             }
         }
-        self.outputs.iter_mut().for_each(Output::seal);
-        self.input.close();
+        if let Some(session) = self.session(INIT) {
+            session.seal();
+        }
+        self.fail_pending();
         let code = exit.shell_code();
-        let record = ExitRecord {
+        self.record = Some(ExitRecord {
             version: EXIT_RECORD_VERSION,
             code,
             oom_killed,
             at,
             reason,
-        };
-        let since = Instant::now();
-        self.ending = Some(Ending {
-            record,
-            since,
-            progress: since,
         });
     }
 
-    /// Brings an exit forward as far as it goes at the moment. None while the container runs;
-    /// else how long to wait at most for clients to read, and zero when all is done.
+    /// Brings the exits of processes forward as far as they go at the moment. None while nothing
+    /// ends; else how long to wait at most for clients to read, and zero when all is done.
     pub(super) fn conclude(&mut self) -> Option<Duration> {
-        let deadline = self.ending.as_ref()?.deadline();
-        for index in 0..self.outputs.len() {
-            while self.read_output(index) {}
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let waiting = self
-            .connections
+        let ending = |s: &Session| s.ending.is_some();
+        let keys: Vec<u64> = self
+            .sessions
             .iter()
-            .flatten()
-            .any(|c| !c.outgoing.is_empty());
-        if left.is_zero() && waiting {
-            let slow = self
-                .connections
-                .iter_mut()
-                .flatten()
-                .filter(|c| !c.outgoing.is_empty());
-            slow.for_each(Connection::abandon);
+            .filter(|s| ending(s))
+            .map(|s| s.key)
+            .collect();
+        let mut wait = None;
+        for key in keys {
+            let left = self.conclude_session(key);
+            if left.is_zero() && key != INIT {
+                self.finish_further(key);
+            } else {
+                wait = Some(wait.map_or(left, |wait: Duration| wait.min(left)));
+            }
+        }
+        let init_is_out = self
+            .session(INIT)
+            .is_some_and(|init| init.ending.is_some() && !init.has_output());
+        let init_is_out = init_is_out && !waits(&self.connections, INIT);
+        if init_is_out && self.record.is_some() && !self.sessions.iter().any(is_further) {
+            self.finish();
+            return Some(Duration::ZERO);
+        }
+        wait.map(|wait| wait.max(LOOK_AGAIN))
+    }
+
+    /// Hands on what the process of a session has left. Zero when all is out, else how long to
+    /// wait for its clients.
+    fn conclude_session(&mut self, key: u64) -> Duration {
+        loop {
+            for index in 0..2 {
+                while self.read_output(key, index) {}
+            }
+            let Some(session) = self.session(key) else {
+                return Duration::ZERO;
+            };
+            let left = session
+                .ending
+                .as_ref()
+                .map_or(Duration::ZERO, Patience::left);
+            let has_output = session.has_output();
+            let waiting = waits(&self.connections, key);
+            if !waiting && !has_output {
+                return Duration::ZERO;
+            }
+            if !(left.is_zero() && waiting) {
+                return left.max(LOOK_AGAIN);
+            }
+            let slow = self.connections.iter_mut().flatten();
+            slow.filter(|c| c.session() == Some(key) && !c.outgoing.is_empty())
+                .for_each(Connection::abandon);
             // Those that had to wait for the slow ones get their turn.
-            self.ending.iter_mut().for_each(Ending::note_progress);
-            return self.conclude();
+            if let Some(session) = self.session(key) {
+                session.ending.iter_mut().for_each(Patience::note_progress);
+            }
         }
-        if waiting || self.outputs.iter().any(|output| output.pipe.is_some()) {
-            return Some(left);
-        }
-        self.finish();
-        Some(Duration::ZERO)
     }
 
     /// Everything is out: writes the record, then tells.
     fn finish(&mut self) {
-        let Some(Ending { mut record, .. }) = self.ending.take() else {
+        let Some(mut record) = self.record.take() else {
             return;
         };
         let removed = self.cgroup.take().map_or(Ok(()), |cgroup| cgroup.remove());
@@ -153,13 +165,17 @@ fn part_from(mut connection: Connection, news: &[u8]) {
                 let _ = connection.socket.write_all(news);
             }
         }
-        // Unread input would reset the connection, and with it output that was not read yet. So
-        // first no more may come, and then what came is thrown away.
-        State::Attached(_) => {
-            let _ = connection.socket.shutdown(Shutdown::Both);
-            let input = (&mut connection.socket).take(DISCARD_MAX);
-            let _ = std::io::copy(&mut { input }, &mut std::io::sink());
-        }
+        State::Attached(_) => connection.part(),
+    }
+}
+
+impl Connection {
+    /// Ends the streams. Unread input would reset the connection, and with it output that was not
+    /// read yet. So first no more may come, and then what came is thrown away.
+    pub(super) fn part(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let input = (&mut self.socket).take(DISCARD_MAX);
+        let _ = std::io::copy(&mut { input }, &mut std::io::sink());
     }
 }
 

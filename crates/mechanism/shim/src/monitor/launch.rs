@@ -16,9 +16,11 @@ use berth_sys::rustix::io::ioctl_fionbio;
 use berth_sys::rustix::pipe::{PipeFlags, pipe_with};
 use berth_sys::seccomp::Filter;
 use berth_sys::{process, socket};
-use berth_types::launch::{LogTarget, StartFailure, StartFailureKind, Stdin};
+use berth_types::launch::{LogTarget, ProcessIdentity, StartFailure, StartFailureKind, Stdin};
 
 use super::dev_null;
+use super::input::Input;
+use super::session::{INIT, Session};
 
 /// Most events that the loop takes at a time.
 const EVENTS_MAX: usize = 16;
@@ -34,7 +36,9 @@ pub struct Launched {
     pub parked: Vec<(AttachWant, UnixStream)>,
     pub durable_exit: bool,
     pub place: Place,
-    pub streams: Streams,
+    pub session: Session,
+    /// The OOM score of the container.
+    pub oom_score: i32,
 }
 
 /// The container's directories, and what is open there.
@@ -142,12 +146,14 @@ fn start(order: Order) -> Result<Launched, StartFailure> {
         ..
     } = order;
     let process = &mut launch.bundle.spec.process;
-    if process.terminal {
-        return Err(failure("open a terminal", &"this monitor has pipes only"));
-    }
-    process.oom_score_adj.get_or_insert(CONTAINER_OOM_SCORE);
-    let (streams, stdio) =
-        open_streams(launch.stdin).map_err(|e| failure("open the standard streams", &e))?;
+    let oom_score = *process.oom_score_adj.get_or_insert(CONTAINER_OOM_SCORE);
+    let (mut session, stdio) = if process.terminal {
+        (Session::new(INIT, Input::coming(), [None, None]), None)
+    } else {
+        let (streams, stdio) =
+            open_streams(launch.stdin).map_err(|e| failure("open the standard streams", &e))?;
+        (streams.session(INIT), Some(stdio))
+    };
     let name = log::file_name(&launch.id);
     let place = Place::open(order.state, order.runtime, name, &launch.log)?;
 
@@ -156,39 +162,52 @@ fn start(order: Order) -> Result<Launched, StartFailure> {
         filter: filter.as_ref(),
         stdio,
     };
-    let started = berth_runtime::start(request).and_then(|started| {
-        let pid = std::process::id().cast_signed();
-        match process::identity(pid) {
+    let started = berth_runtime::start(request).and_then(|mut started| {
+        match complete(&mut started, &mut session) {
             Ok(monitor) => Ok((monitor, started)),
-            Err(error) => {
+            Err(failure) => {
                 let _ = started.cgroup.kill_all();
                 let _ = started.cgroup.remove();
-                Err(failure("read the monitor's own start time", &error))
+                Err(failure)
             }
         }
     });
     match started {
-        Ok((
-            monitor,
-            berth_runtime::Running {
-                init_pidfd,
-                started,
-                cgroup,
+        Ok((monitor, started)) => Ok(Launched {
+            running: Running {
+                monitor,
+                started: started.started,
             },
-        )) => Ok(Launched {
-            running: Running { monitor, started },
-            init: init_pidfd,
-            cgroup,
+            init: started.init_pidfd,
+            cgroup: started.cgroup,
             parked: parked.into_iter().zip(order.parked).collect(),
             durable_exit: launch.durable_exit,
             place,
-            streams,
+            session,
+            oom_score,
         }),
         Err(failure) => {
             place.discard();
             Err(failure)
         }
     }
+}
+
+/// Gives the session its terminal, and finds out who this monitor is.
+fn complete(
+    started: &mut berth_runtime::Running,
+    session: &mut Session,
+) -> Result<ProcessIdentity, StartFailure> {
+    let terminal = match started.terminal.take() {
+        Some(master) => session
+            .set_terminal(master, true)
+            .map_err(|e| failure("keep the terminal", &e)),
+        None => Ok(()),
+    };
+    let pid = std::process::id().cast_signed();
+    terminal.and_then(|()| {
+        process::identity(pid).map_err(|e| failure("read the monitor's own start time", &e))
+    })
 }
 
 impl Place {
@@ -249,7 +268,7 @@ fn listen(runtime: BorrowedFd<'_>) -> io::Result<UnixListener> {
 
 /// Makes the pipes. Only the monitor's ends are nonblocking: a program that finds its standard
 /// streams so would be surprised.
-fn open_streams(stdin: Stdin) -> io::Result<(Streams, Stdio)> {
+pub fn open_streams(stdin: Stdin) -> io::Result<(Streams, Stdio)> {
     let (input, stdin, input_once) = match stdin {
         Stdin::Null => (None, dev_null(OFlags::RDONLY)?, false),
         Stdin::Pipe { once } => {
@@ -277,7 +296,7 @@ fn open_streams(stdin: Stdin) -> io::Result<(Streams, Stdio)> {
     ))
 }
 
-fn failure(what: &str, why: &dyn Display) -> StartFailure {
+pub fn failure(what: &str, why: &dyn Display) -> StartFailure {
     let message = format!("cannot {what} for the container: {why}");
     StartFailure {
         kind: StartFailureKind::Internal,

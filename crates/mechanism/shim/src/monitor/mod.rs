@@ -4,9 +4,12 @@ mod bus;
 mod connection;
 mod control;
 mod ending;
+mod further;
 mod input;
 mod launch;
 mod outgoing;
+mod session;
+mod terminal;
 mod watched;
 
 use std::os::fd::OwnedFd;

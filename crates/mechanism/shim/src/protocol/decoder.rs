@@ -100,15 +100,17 @@ impl Decoder {
         Ok(Some(frame))
     }
 
-    /// The next event on a link that [`crate::Task::take_link`] gave; answers to requests, which
+    /// The next event on a link that [`crate::Task::take_link`] or [`crate::ExecTask::take_link`] gave; answers to requests, which
     /// do not belong there, are passed over.
     ///
     /// # Errors
     /// Whatever makes the link useless; treat it as the end of the stream.
     pub fn event(&mut self) -> Result<Option<Event>, FrameError> {
         while let Some(frame) = self.frame()? {
-            if let Some(Message::Exited(record)) = Message::decode(frame)? {
-                return Ok(Some(Event::Exited(record)));
+            match Message::decode(frame)? {
+                Some(Message::Exited(record)) => return Ok(Some(Event::Exited(record))),
+                Some(Message::ExecExited(code)) => return Ok(Some(Event::ExecExited(code))),
+                _ => {}
             }
         }
         Ok(None)

@@ -70,6 +70,15 @@ pub struct ExecRequest {
     pub parked: Option<AttachWant>,
 }
 
+/// The body of RESIZE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Whose terminal: that of a further process, by its id; none for the container's.
+    pub exec: Option<String>,
+    /// The new size.
+    pub size: ConsoleSize,
+}
+
 /// What a monitor knows of its container's terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalState {
@@ -114,7 +123,7 @@ pub enum Message {
     Refused(String),
     /// Start this container; the descriptors come along.
     Launch(Box<LaunchRequest>),
-    /// The compiled seccomp filter of the launch before; empty for none.
+    /// The compiled seccomp filter of the LAUNCH or EXEC before; empty for none.
     Filter(Vec<u8>),
     /// The container runs; a pidfd of its init comes along.
     Started(Running),
@@ -132,6 +141,17 @@ pub enum Message {
     Done(i32),
     /// The container ended. The end.
     Exited(ExitRecord),
+    /// Start this further process once its FILTER came; the parked client comes along. Answered
+    /// with STARTED, whose init is then the process, or with FAILED.
+    Exec(Box<ExecRequest>),
+    /// The further process ended with this code, and its output was handed on. The end.
+    ExecExited(i32),
+    /// Set the size of a terminal.
+    Resize(Resize),
+    /// Ask for TERMINALSTATE.
+    Terminal,
+    /// The container's terminal; none for a container without one.
+    TerminalState(Option<TerminalState>),
     /// The answer to a kind that the monitor does not know.
     Unsupported(u16),
 }
@@ -150,6 +170,11 @@ mod kind {
     pub const DONE: u16 = 11;
     pub const EXITED: u16 = 12;
     pub const UNSUPPORTED: u16 = 13;
+    pub const EXEC: u16 = 14;
+    pub const EXECEXITED: u16 = 15;
+    pub const RESIZE: u16 = 16;
+    pub const TERMINAL: u16 = 17;
+    pub const TERMINALSTATE: u16 = 18;
 }
 
 impl Message {
@@ -172,6 +197,11 @@ impl Message {
             Self::Done(error) => (kind::DONE, error.to_le_bytes().to_vec()),
             Self::Exited(record) => (kind::EXITED, json(kind::EXITED, record)?),
             Self::Unsupported(other) => (kind::UNSUPPORTED, other.to_le_bytes().to_vec()),
+            Self::Exec(request) => (kind::EXEC, json(kind::EXEC, request)?),
+            Self::ExecExited(code) => (kind::EXECEXITED, code.to_le_bytes().to_vec()),
+            Self::Resize(resize) => (kind::RESIZE, json(kind::RESIZE, resize)?),
+            Self::Terminal => (kind::TERMINAL, Vec::new()),
+            Self::TerminalState(state) => (kind::TERMINALSTATE, json(kind::TERMINALSTATE, state)?),
         };
         Ok(Frame::new(kind, body))
     }
@@ -205,6 +235,11 @@ impl Message {
             kind::DONE => Self::Done(i32::from_le_bytes(exact(&frame)?)),
             kind::EXITED => Self::Exited(parse(&frame)?),
             kind::UNSUPPORTED => Self::Unsupported(u16::from_le_bytes(exact(&frame)?)),
+            kind::EXEC => Self::Exec(parse(&frame)?),
+            kind::EXECEXITED => Self::ExecExited(i32::from_le_bytes(exact(&frame)?)),
+            kind::RESIZE => Self::Resize(parse(&frame)?),
+            kind::TERMINAL => Self::Terminal,
+            kind::TERMINALSTATE => Self::TerminalState(parse(&frame)?),
             _ => return Ok(None),
         }))
     }

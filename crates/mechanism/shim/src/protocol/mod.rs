@@ -22,7 +22,16 @@
 //!   ATTACH ──────────────────────────►
 //!                            ◄──────── DONE, after which the connection carries the streams:
 //!   raw input, shutdown(WR) ends it ─►
-//!                            ◄──────── Docker's multiplexed frames, then the end
+//!                            ◄──────── Docker's multiplexed frames, or a terminal's bytes as
+//!                                      they are; then the end
+//!   EXEC + [parked client] ──────────►
+//!   FILTER ──────────────────────────►
+//!                            ◄──────── STARTED, or FAILED and the end
+//!                                      … EXECEXITED and the end
+//!   RESIZE ──────────────────────────►
+//!                            ◄──────── DONE
+//!   TERMINAL ────────────────────────►
+//!                            ◄──────── TERMINALSTATE
 //! ```
 //!
 //! The header, HELLO and REFUSED stay as they are in every future version; all else may change
@@ -36,7 +45,9 @@ mod multiplex;
 
 pub use channel::{Channel, ChannelError};
 pub use decoder::{Decoder, Event, FrameError};
-pub use message::{AttachWant, ExecRequest, LaunchRequest, Message, Role, Running, TerminalState};
+pub use message::{
+    AttachWant, ExecRequest, LaunchRequest, Message, Resize, Role, Running, TerminalState,
+};
 pub use multiplex::{LOST_STREAM, OUTPUT_HEADER_LEN, Stream, output_header};
 
 use berth_types::launch::PROTOCOL_VERSION;
@@ -51,8 +62,11 @@ pub const BODY_MAX: usize = 4 << 20;
 pub const MAGIC: [u8; 8] = *b"berthmon";
 
 /// Most connections that one monitor serves at a time, attached clients included; further ones
-/// are closed at once.
-pub const CONNECTIONS_MAX: usize = 64;
+/// are closed at once. A further process with a client needs two.
+pub const CONNECTIONS_MAX: usize = 256;
+
+/// Most further processes that one monitor keeps at a time.
+pub const EXECS_MAX: usize = 128;
 
 /// Most clients that can be parked with a launch.
 pub const PARKED_MAX: usize = 32;

@@ -150,6 +150,31 @@ impl Drop for Place {
     }
 }
 
+/// Gives the container a `/dev` of its own with terminals in it.
+pub fn with_devpts(place: &mut Place) {
+    let mount = |destination: &str, kind: &str, options: &[&str]| Mount {
+        destination: destination.into(),
+        kind: kind.into(),
+        source: kind.into(),
+        options: options.iter().map(|o| (*o).to_owned()).collect(),
+    };
+    place.request.launch.bundle.spec.mounts.extend([
+        mount("/dev", "tmpfs", &["nosuid", "mode=755"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+    ]);
+}
+
 /// Kills what is in a control group of a test and removes it.
 pub fn remove_group(group: &Path) {
     for pid in fs::read_to_string(group.join("cgroup.procs"))

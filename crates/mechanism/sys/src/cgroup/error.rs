@@ -72,6 +72,14 @@ pub enum CgroupError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Its processes cannot be stopped or let go on.
+    #[error("cannot pause or unpause control group {path}; see its processes' /proc/PID/stack")]
+    Freeze {
+        /// The directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// A file cannot be read.
     #[error("cannot read {path}")]
     Read {
@@ -79,6 +87,12 @@ pub enum CgroupError {
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
+    },
+    /// Processes did not stop when they were frozen.
+    #[error("the processes of control group {path} did not stop in time: one hangs in the kernel")]
+    Restless {
+        /// The directory.
+        path: PathBuf,
     },
     /// Processes did not go away when they were killed.
     #[error(
@@ -111,7 +125,9 @@ impl CgroupError {
             | Self::Create { .. }
             | Self::Devices { .. }
             | Self::Enter { .. }
+            | Self::Freeze { .. }
             | Self::Read { .. }
+            | Self::Restless { .. }
             | Self::Survivors { .. }
             | Self::Remove { .. } => ErrorKind::Internal,
         }

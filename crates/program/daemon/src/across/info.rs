@@ -72,7 +72,11 @@ pub fn info(
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let running = all
         .iter()
-        .filter(|r| r.state.phase == Phase::Running)
+        .filter(|r| matches!(r.state.phase, Phase::Running | Phase::Restarting))
+        .count();
+    let paused = all
+        .iter()
+        .filter(|r| r.state.phase == Phase::Paused)
         .count();
     let images = images.list(caller, &Filter::default()).len();
     let pair = |a: &str, b: String| [a.to_owned(), b];
@@ -86,7 +90,8 @@ pub fn info(
             .to_owned(),
         containers: count(all.len()),
         containers_running: count(running),
-        containers_stopped: count(all.len() - running),
+        containers_paused: count(paused),
+        containers_stopped: count(all.len() - running - paused),
         images: count(images),
         driver: "overlay2".to_owned(),
         driver_status: vec![

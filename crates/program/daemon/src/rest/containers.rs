@@ -7,7 +7,7 @@ use berth_api::berth::{OWNER_QUERY, TIMINGS_HEADER, TimingPhase, Timings};
 use berth_api::container::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
 use berth_api::version::NEWEST;
 use berth_api::{Filters, decode, shape};
-use berth_container::{Containers, Filter, Phase, Record, Report, WaitCondition};
+use berth_container::{Containers, Filter, Record, Report, WaitCondition};
 use berth_image::Images;
 use berth_types::{ErrorKind, Scope};
 use bytes::Bytes;
@@ -210,7 +210,7 @@ impl ContainersApi {
         };
         let mut list = filter.apply(self.containers.all(&call.caller), ancestor);
         if !all {
-            list.retain(|r| r.state.phase == Phase::Running);
+            list.retain(|r| r.state.phase.is_active());
         }
         if limit > 0 {
             list.truncate(limit);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::stream::{self, StreamKind};
-use berth_container::{Containers, LogOptions, LogReader, LogRecord, Phase, Record};
+use berth_container::{Containers, LogOptions, LogReader, LogRecord, Record};
 use berth_shim::protocol::Stream;
-use berth_types::{Caller, ContainerId, ErrorKind, Timestamp};
+use berth_types::{Caller, ContainerId, ErrorKind};
 use bytes::Bytes;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use super::error::{ApiError, ApiResult};
+use super::moment::unix_seconds;
 use super::reply;
 use super::router::Call;
 use crate::http::hijack::content_type;
@@ -79,7 +80,7 @@ async fn open(
 fn options(call: &Call) -> Result<LogOptions, ApiError> {
     let time = |key: &str| match call.query.text(key) {
         None | Some("0") => Ok(None),
-        Some(text) => instant(text).map(Some).ok_or_else(|| {
+        Some(text) => unix_seconds(text).map(Some).ok_or_else(|| {
             ApiError::invalid(format!(
                 "invalid value for {key:?}: {text:?} is no time in seconds"
             ))
@@ -91,19 +92,6 @@ fn options(call: &Call) -> Result<LogOptions, ApiError> {
         since: time("since")?,
         until: time("until")?,
     })
-}
-
-/// Unix seconds with an optional fraction.
-fn instant(text: &str) -> Option<Timestamp> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
-    Some(Timestamp::from_nanos(
-        seconds.checked_mul(1_000_000_000)?.checked_add(nanos)?,
-    ))
 }
 
 /// Sends records until the log is at its end and nothing follows.
@@ -122,7 +110,7 @@ async fn pump(
         // The state is looked at before the file: what was written before the end is then sent.
         let live = follow
             .as_mut()
-            .is_some_and(|w| w.borrow_and_update().state.phase == Phase::Running);
+            .is_some_and(|w| w.borrow_and_update().state.phase.is_live());
         let read = tokio::task::spawn_blocking(move || {
             let piece = gather(&mut reader, wants);
             (reader, piece)

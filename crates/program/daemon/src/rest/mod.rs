@@ -1,22 +1,30 @@
 //! The Docker Engine API: routes, and the border between its wire types and the domains.
 
 mod attach;
+mod commit;
 mod containers;
 pub mod convert;
 mod error;
+mod events;
 mod exec;
+mod image_changes;
 mod images;
+mod life;
 mod logs;
+mod moment;
 mod networks;
 mod pull;
 mod reply;
 mod router;
+mod stats;
 mod system;
 mod terminals;
+mod until;
 
 pub use containers::ContainersApi;
 pub use exec::ExecApi;
 pub use images::{IMPORTS, ImagesApi};
+pub use life::LifeApi;
 pub use networks::NetworksApi;
 pub use router::Api;
 pub use system::SystemApi;

@@ -13,6 +13,7 @@ use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
 use super::exec::ExecApi;
 use super::images::ImagesApi;
+use super::life::LifeApi;
 use super::networks::NetworksApi;
 use super::reply;
 use super::system::SystemApi;
@@ -80,6 +81,8 @@ pub struct Api {
     pub images: ImagesApi,
     /// Networks.
     pub networks: NetworksApi,
+    /// The further verbs of containers, and events.
+    pub life: LifeApi,
     /// The engine itself.
     pub system: SystemApi,
 }
@@ -133,6 +136,16 @@ impl Api {
             ("POST", ["containers", id, "attach"]) => self.containers.attach(call, id).await,
             ("POST", ["containers", id, "resize"]) => self.containers.resize(&call, id).await,
             ("POST", ["containers", id, "exec"]) => self.exec.create(call, id).await,
+            ("POST", ["containers", "prune"]) => self.life.prune(&call).await,
+            ("POST", ["containers", id, "pause"]) => self.life.pause(&call, id).await,
+            ("POST", ["containers", id, "unpause"]) => self.life.unpause(&call, id).await,
+            ("POST", ["containers", id, "restart"]) => self.life.restart(&call, id).await,
+            ("POST", ["containers", id, "rename"]) => self.life.rename(&call, id).await,
+            ("POST", ["containers", id, "update"]) => self.life.update(call, id).await,
+            ("GET", ["containers", id, "stats"]) => self.life.stats(&call, id).await,
+            ("GET", ["containers", id, "top"]) => self.life.top(&call, id).await,
+            ("GET", ["events"]) => self.life.happenings(&call),
+            ("GET", ["system", "df"]) => self.life.disk_usage(&call).await,
             ("DELETE", ["containers", id]) => self.containers.remove(&call, id).await,
 
             ("POST", ["exec", id, "start"]) => self.exec.start(call, id).await,
@@ -144,6 +157,17 @@ impl Api {
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
                 self.images.inspect(&call, &name.join("/"))
             }
+            ("GET", ["images", name @ .., "history"]) if !name.is_empty() => {
+                self.images.history(&call, &name.join("/")).await
+            }
+            ("POST", ["images", name @ .., "tag"]) if !name.is_empty() => {
+                self.images.tag(&call, &name.join("/")).await
+            }
+            ("POST", ["images", "prune"]) => self.images.prune(&call).await,
+            ("DELETE", ["images", name @ ..]) if !name.is_empty() => {
+                self.images.remove(&call, &name.join("/")).await
+            }
+            ("POST", ["commit"]) => self.containers.commit(call).await,
 
             ("GET", ["networks"]) => self.networks.list(&call),
             ("GET", ["networks", id]) => self.networks.inspect(&call, id),
@@ -155,15 +179,8 @@ impl Api {
 /// Routes of Docker's API that are not built: method and path, `*` for one part and `**` for
 /// some.
 const NOT_BUILT: &[(&str, &str)] = &[
-    ("GET", "containers/*/top"),
     ("GET", "containers/*/changes"),
     ("GET", "containers/*/export"),
-    ("GET", "containers/*/stats"),
-    ("POST", "containers/*/restart"),
-    ("POST", "containers/*/update"),
-    ("POST", "containers/*/rename"),
-    ("POST", "containers/*/pause"),
-    ("POST", "containers/*/unpause"),
     ("GET", "containers/*/attach/ws"),
     ("HEAD", "containers/*/archive"),
     ("GET", "containers/*/archive"),
@@ -171,24 +188,16 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "containers/*/checkpoints"),
     ("POST", "containers/*/checkpoints"),
     ("DELETE", "containers/*/checkpoints/*"),
-    ("POST", "containers/prune"),
     ("POST", "build"),
     ("POST", "build/prune"),
     ("POST", "build/cancel"),
     ("GET", "images/**/attestations"),
-    ("GET", "images/**/history"),
     ("POST", "images/**/push"),
-    ("POST", "images/**/tag"),
     ("GET", "images/search"),
-    ("POST", "images/prune"),
     ("POST", "images/load"),
     ("GET", "images/get"),
     ("GET", "images/**/get"),
-    ("DELETE", "images/**"),
     ("POST", "auth"),
-    ("POST", "commit"),
-    ("GET", "events"),
-    ("GET", "system/df"),
     ("GET", "volumes"),
     ("POST", "volumes/create"),
     ("POST", "volumes/prune"),
@@ -292,8 +301,7 @@ mod tests {
             not_there(&method, &parts).into_response().status().as_u16()
         };
         assert_eq!(status(Method::GET, "containers/x/checkpoints"), 501);
-        assert_eq!(status(Method::GET, "images/a/b/c/history"), 501);
-        assert_eq!(status(Method::DELETE, "images/a/b"), 501);
+        assert_eq!(status(Method::POST, "images/a/b/c/push"), 501);
         assert_eq!(status(Method::GET, "volumes"), 501);
         assert_eq!(status(Method::GET, "services"), 503);
         assert_eq!(status(Method::GET, "plugins"), 501);

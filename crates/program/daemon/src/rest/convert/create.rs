@@ -6,11 +6,11 @@ use berth_api::container::{ContainerConfig, ContainerCreateRequest, HostConfig, 
 use berth_api::version::ApiVersion;
 use berth_container::{
     CreateRequest, HOST_GATEWAY, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network,
-    Settings,
+    RestartPolicy, Settings,
 };
 use berth_types::{ULIMITS, parse_size};
 
-use super::{mounts, network};
+use super::{mounts, network, update};
 use crate::config::Config;
 use crate::rest::error::ApiError;
 
@@ -87,9 +87,7 @@ fn refuse_config(own: &ContainerConfig) -> Result<(), ApiError> {
 }
 
 fn refuse_host(host: &HostConfig) -> Result<(), ApiError> {
-    let name = host.restart_policy.name.as_str();
     refuse(&[
-        (!matches!(name, "" | "no"), "a restart policy"),
         (
             !host.volume_driver.is_empty() && host.volume_driver != "local",
             "a volume driver",
@@ -199,6 +197,12 @@ fn host_settings(
         network::mode(&host.network_mode, config)?
     };
     let ports = network::ports(&host, config.network.publish_on)?;
+    let restart = update::policy(&host.restart_policy)?;
+    if host.auto_remove && restart != RestartPolicy::No {
+        return Err(ApiError::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
     let (binds, tmpfs) = mounts::read(&host)?;
     let defaults = &config.defaults;
     let host_mode = |mode: &str| mode == "host";
@@ -237,6 +241,7 @@ fn host_settings(
         binds,
         tmpfs,
         auto_remove: host.auto_remove,
+        restart,
         privileged: host.privileged,
         cap_add: host.cap_add,
         cap_drop: host.cap_drop,

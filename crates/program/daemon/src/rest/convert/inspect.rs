@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use berth_api::container::{
-    ContainerConfig, ContainerInspect, ContainerState, Empty, HostConfig, LogConfig, RestartPolicy,
-    Ulimit,
+    ContainerConfig, ContainerInspect, ContainerState, Empty, HostConfig, LogConfig, Ulimit,
 };
 use berth_api::image::DriverData;
 use berth_container::{
     Containers, HostSettings, Log, Phase, Record, SHM_SIZE, State, default_paths,
 };
 
-use super::{mounts, network};
+use super::{mounts, network, restart_policy};
 
 /// A container as inspect shows it.
 pub fn inspect(record: &Record, containers: &Containers, size: bool) -> ContainerInspect {
@@ -34,6 +33,7 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
             .map(|p| p.to_string_lossy().into_owned())
             .unwrap_or_default(),
         name: format!("/{}", record.name),
+        restart_count: i64::from(record.state.restart.count),
         driver: "overlay2".to_owned(),
         platform: "linux".to_owned(),
         exec_ids: containers
@@ -55,10 +55,13 @@ pub fn inspect(record: &Record, containers: &Containers, size: bool) -> Containe
 fn state(state: &State) -> ContainerState {
     ContainerState {
         status: state.phase.word().to_owned(),
-        running: state.phase == Phase::Running,
+        // A container that waits for its next start counts as running, as Docker has it.
+        running: state.phase.is_live() || state.phase == Phase::Restarting,
+        paused: state.phase == Phase::Paused,
+        restarting: state.phase == Phase::Restarting,
         oom_killed: state.oom_killed,
         pid: state.init.map_or(0, |init| i64::from(init.pid)),
-        exit_code: if state.phase == Phase::Running {
+        exit_code: if state.phase.is_live() {
             0
         } else {
             i64::from(state.exit_code)
@@ -140,10 +143,7 @@ fn host_config(host: &HostSettings, record: &Record) -> HostConfig {
         network_mode: host.network.name(),
         port_bindings: network::port_bindings(host),
         publish_all_ports: host.publish_all.is_some(),
-        restart_policy: RestartPolicy {
-            name: "no".to_owned(),
-            maximum_retry_count: 0,
-        },
+        restart_policy: restart_policy(host.restart),
         auto_remove: host.auto_remove,
         console_size: host.console_size.map(u32::from),
         annotations: host.annotations.clone(),

@@ -74,6 +74,12 @@ fn status(record: &Record, now: Timestamp) -> String {
     let state = &record.state;
     match state.phase {
         Phase::Running => format!("Up {}", ago(state.started_at.age(now))),
+        Phase::Paused => format!("Up {} (Paused)", ago(state.started_at.age(now))),
+        Phase::Restarting => format!(
+            "Restarting ({}) {} ago",
+            state.exit_code,
+            ago(state.finished_at.age(now))
+        ),
         Phase::Exited => {
             format!(
                 "Exited ({}) {} ago",

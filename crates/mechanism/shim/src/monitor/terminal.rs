@@ -1,0 +1,85 @@
+//! A terminal as its monitor keeps it: the size, what was written last, and when.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use berth_shim::TerminalState;
+use berth_sys::pty;
+use berth_sys::rustix::io::ioctl_fionbio;
+use berth_types::Timestamp;
+use berth_types::oci::ConsoleSize;
+
+use super::input::Input;
+use super::session::{self, Output, Session};
+
+/// How much of the newest output is kept for a screen that nobody has asked for yet.
+const RECENT_MAX: usize = 16 << 10;
+
+/// One terminal.
+pub struct Terminal {
+    master: OwnedFd,
+    /// Keeps the terminal from hanging up while no process of the container has it open: the init
+    /// may close it and open `/dev/console` later.
+    _kept: Option<OwnedFd>,
+    recent: VecDeque<u8>,
+    input: Timestamp,
+    output: Timestamp,
+}
+
+impl Terminal {
+    fn new(master: OwnedFd, keep: bool) -> io::Result<Self> {
+        let kept = keep.then(|| pty::peer(&master)).transpose()?;
+        Ok(Self {
+            master,
+            _kept: kept,
+            recent: VecDeque::new(),
+            input: Timestamp::NEVER,
+            output: Timestamp::NEVER,
+        })
+    }
+
+    /// A client has typed.
+    pub fn note_input(&mut self) {
+        self.input = Timestamp::now();
+    }
+
+    /// A program has written.
+    pub fn note_output(&mut self, data: &[u8], at: Timestamp) {
+        self.output = at;
+        let newest = data
+            .get(data.len().saturating_sub(RECENT_MAX)..)
+            .unwrap_or(data);
+        let excess = (self.recent.len() + newest.len()).saturating_sub(RECENT_MAX);
+        self.recent.drain(..excess);
+        self.recent.extend(newest);
+    }
+
+    /// Changes the size, and tells the foreground processes.
+    pub fn resize(&mut self, size: ConsoleSize) -> io::Result<()> {
+        pty::set_size(&self.master, size)
+    }
+
+    /// What is known of it; who is on it is counted elsewhere.
+    pub fn state(&self, typing: u32, watching: u32) -> io::Result<TerminalState> {
+        Ok(TerminalState {
+            size: pty::size(&self.master)?,
+            input: self.input,
+            output: self.output,
+            typing,
+            watching,
+        })
+    }
+}
+
+impl Session {
+    /// Gives the session its terminal. `keep`: it must not hang up while the process lives.
+    pub fn set_terminal(&mut self, master: OwnedFd, keep: bool) -> io::Result<()> {
+        ioctl_fionbio(&master, true)?;
+        self.input = Input::terminal(session::second(&master)?);
+        let [Output { source, .. }, _] = &mut self.outputs;
+        *source = Some(session::second(&master)?);
+        self.terminal = Some(Terminal::new(master, keep)?);
+        Ok(())
+    }
+}
