@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::actor::Handle;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
+use crate::files::busy::Busy;
 use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub facts: HostFacts,
     pub capacity: HostCapacity,
     pub filters: Filters,
+    /// Who writes into containers from outside.
+    pub files: Busy,
     pub index: RwLock<Index>,
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
@@ -77,6 +80,7 @@ impl Shared {
             facts: deps.facts,
             capacity: deps.capacity,
             filters: Filters::default(),
+            files: Busy::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),

@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, watch};
 use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
-use rest::{Api, ContainersApi, IMPORTS, ImagesApi, SystemApi};
+use rest::{Api, ContainersApi, FilesApi, IMPORTS, ImagesApi, SystemApi};
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
@@ -140,6 +140,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             images: images.clone(),
             config: Arc::clone(&config),
         },
+        files: FilesApi::new(containers.clone()),
         images: ImagesApi {
             images: images.clone(),
             storage: storage.clone(),

@@ -3,6 +3,7 @@
 mod containers;
 pub mod convert;
 mod error;
+mod files;
 mod images;
 mod logs;
 mod pull;
@@ -11,6 +12,7 @@ mod router;
 mod system;
 
 pub use containers::ContainersApi;
+pub use files::FilesApi;
 pub use images::{IMPORTS, ImagesApi};
 pub use router::Api;
 pub use system::SystemApi;

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
+use super::files::FilesApi;
 use super::images::ImagesApi;
 use super::reply;
 use super::system::SystemApi;
@@ -67,6 +68,8 @@ impl Call {
 pub struct Api {
     /// Containers.
     pub containers: ContainersApi,
+    /// Files of containers.
+    pub files: FilesApi,
     /// Images.
     pub images: ImagesApi,
     /// The engine itself.
@@ -121,6 +124,12 @@ impl Api {
             ("POST", ["containers", id, "attach"]) => self.containers.attach(call, id).await,
             ("DELETE", ["containers", id]) => self.containers.remove(&call, id).await,
 
+            ("HEAD", ["containers", id, "archive"]) => self.files.stat(&call, id).await,
+            ("GET", ["containers", id, "archive"]) => self.files.read(&call, id).await,
+            ("PUT", ["containers", id, "archive"]) => self.files.write(call, id).await,
+            ("GET", ["containers", id, "changes"]) => self.files.changes(&call, id).await,
+            ("GET", ["containers", id, "export"]) => self.files.export(&call, id).await,
+
             ("GET", ["images", "json"]) => self.images.list(&call),
             ("POST", ["images", "create"]) => self.images.create(call).await,
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
@@ -135,8 +144,6 @@ impl Api {
 /// some.
 const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "containers/*/top"),
-    ("GET", "containers/*/changes"),
-    ("GET", "containers/*/export"),
     ("GET", "containers/*/stats"),
     ("POST", "containers/*/resize"),
     ("POST", "containers/*/restart"),
@@ -145,9 +152,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("POST", "containers/*/pause"),
     ("POST", "containers/*/unpause"),
     ("GET", "containers/*/attach/ws"),
-    ("HEAD", "containers/*/archive"),
-    ("GET", "containers/*/archive"),
-    ("PUT", "containers/*/archive"),
     ("POST", "containers/*/exec"),
     ("GET", "containers/*/checkpoints"),
     ("POST", "containers/*/checkpoints"),
