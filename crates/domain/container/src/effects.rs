@@ -93,6 +93,13 @@ pub(crate) fn launch(
         }
     };
 
+    let files = shared.files.take(record.id);
+    let _files = files.ok_or_else(|| {
+        ContainerError::Conflict(format!(
+            "files are being copied into container {}: start it when that is over",
+            record.name
+        ))
+    })?;
     let snapshot = shared
         .storage
         .prepare(record.id)

@@ -64,6 +64,11 @@ impl Storage {
         &self.inner.root.paths
     }
 
+    /// Who unpacks archives here.
+    pub fn unpacker(&self) -> &Unpacker {
+        &self.inner.unpacker
+    }
+
     /// Unpacks one archive, a tar in any of the usual compressions, as a layer upon `parent`, and
     /// lets `owner` claim it (see [`crate::claims`]). The same layer upon the same parent is
     /// kept once.

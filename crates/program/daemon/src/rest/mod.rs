@@ -7,6 +7,7 @@ pub mod convert;
 mod error;
 mod events;
 mod exec;
+mod files;
 mod image_changes;
 mod images;
 mod life;
@@ -23,6 +24,7 @@ mod until;
 
 pub use containers::ContainersApi;
 pub use exec::ExecApi;
+pub use files::FilesApi;
 pub use images::{IMPORTS, ImagesApi};
 pub use life::LifeApi;
 pub use networks::NetworksApi;

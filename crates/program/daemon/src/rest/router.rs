@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
 use super::exec::ExecApi;
+use super::files::FilesApi;
 use super::images::ImagesApi;
 use super::life::LifeApi;
 use super::networks::NetworksApi;
@@ -77,6 +78,8 @@ pub struct Api {
     pub containers: ContainersApi,
     /// Further processes in them.
     pub exec: ExecApi,
+    /// Files of containers.
+    pub files: FilesApi,
     /// Images.
     pub images: ImagesApi,
     /// Networks.
@@ -152,6 +155,12 @@ impl Api {
             ("POST", ["exec", id, "resize"]) => self.exec.resize(&call, id).await,
             ("GET", ["exec", id, "json"]) => self.exec.inspect(&call, id),
 
+            ("HEAD", ["containers", id, "archive"]) => self.files.stat(&call, id).await,
+            ("GET", ["containers", id, "archive"]) => self.files.read(&call, id).await,
+            ("PUT", ["containers", id, "archive"]) => self.files.write(call, id).await,
+            ("GET", ["containers", id, "changes"]) => self.files.changes(&call, id).await,
+            ("GET", ["containers", id, "export"]) => self.files.export(&call, id).await,
+
             ("GET", ["images", "json"]) => self.images.list(&call),
             ("POST", ["images", "create"]) => self.images.create(call).await,
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
@@ -179,12 +188,7 @@ impl Api {
 /// Routes of Docker's API that are not built: method and path, `*` for one part and `**` for
 /// some.
 const NOT_BUILT: &[(&str, &str)] = &[
-    ("GET", "containers/*/changes"),
-    ("GET", "containers/*/export"),
     ("GET", "containers/*/attach/ws"),
-    ("HEAD", "containers/*/archive"),
-    ("GET", "containers/*/archive"),
-    ("PUT", "containers/*/archive"),
     ("GET", "containers/*/checkpoints"),
     ("POST", "containers/*/checkpoints"),
     ("DELETE", "containers/*/checkpoints/*"),
