@@ -19,6 +19,9 @@ use super::launch::{Streams, failure, open_streams};
 use super::session::{INIT, Session};
 use super::watched::Watched;
 
+/// The exit code of a killed process, as a shell counts.
+const KILLED: i32 = 128 + 9;
+
 /// What a session knows of its further process.
 pub struct Further {
     id: String,
@@ -249,6 +252,18 @@ impl Bus {
             let ended = failure("start a further process", &"it has ended");
             self.tell_last(key, &Message::Failed(ended));
             self.forget(key);
+        }
+    }
+
+    /// Counts as killed what the kernel cannot kill: the container's exit does not wait for it.
+    pub(super) fn give_up_further(&mut self) {
+        for session in &mut self.sessions {
+            if let Some(further) = &mut session.further
+                && further.exit.is_none()
+            {
+                further.exit = Some(KILLED);
+                session.seal();
+            }
         }
     }
 
