@@ -127,15 +127,15 @@ pub(super) fn reference(repo: &str, tag: Option<&str>) -> Result<ImageReference,
 }
 
 /// A request body on its way into a pipe.
-struct Feeding {
-    task: tokio::task::JoinHandle<()>,
-    whole: Arc<AtomicBool>,
+pub(super) struct Feeding {
+    pub task: tokio::task::JoinHandle<()>,
+    pub whole: Arc<AtomicBool>,
 }
 
 /// Feeds a request body into a pipe whose other end the unpacker reads. `whole` tells, once
 /// the pipe is at its end, whether the body was: a connection that breaks looks like a short
 /// archive otherwise.
-fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
+pub(super) fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
     let (read, write) =
         berth_sys::rustix::pipe::pipe_with(berth_sys::rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|_| internal("no pipe for the archive: too many open files"))?;

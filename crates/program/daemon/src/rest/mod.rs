@@ -4,6 +4,7 @@ mod commit;
 mod containers;
 pub mod convert;
 mod error;
+mod image_archives;
 mod image_changes;
 mod images;
 mod logs;
