@@ -80,20 +80,6 @@ pub enum CgroupError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The freezer refuses a state.
-    #[error("cannot write {path}")]
-    Freeze {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// Processes did not stop when they were frozen.
-    #[error("the processes of control group {path} did not stop in time: one hangs in the kernel")]
-    Restless {
-        /// The directory.
-        path: PathBuf,
-    },
     /// Processes did not go away when they were killed.
     #[error(
         "{count} processes of control group {path} survived SIGKILL; see their /proc/PID/stack"
@@ -126,8 +112,6 @@ impl CgroupError {
             | Self::Devices { .. }
             | Self::Enter { .. }
             | Self::Read { .. }
-            | Self::Freeze { .. }
-            | Self::Restless { .. }
             | Self::Survivors { .. }
             | Self::Remove { .. } => ErrorKind::Internal,
         }

@@ -8,7 +8,6 @@ mod create;
 mod devices;
 mod end;
 mod error;
-mod freezer;
 mod layout;
 mod leftover;
 mod limits;
