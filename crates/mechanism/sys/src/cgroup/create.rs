@@ -44,7 +44,7 @@ impl Cgroup {
             .ok_or_else(|| CgroupError::Path(path.to_owned()))
     }
 
-    fn limit(&self, settings: &[Setting]) -> Result<(), CgroupError> {
+    pub(super) fn limit(&self, settings: &[Setting]) -> Result<(), CgroupError> {
         for Setting {
             controller,
             limit,

@@ -98,7 +98,7 @@ impl Cgroup {
     }
 
     /// The file that freezes, and the words for on and off.
-    fn freezer(&self) -> Option<(&Member, &'static str, &'static str, &'static str)> {
+    pub(super) fn freezer(&self) -> Option<(&Member, &'static str, &'static str, &'static str)> {
         let member = self.member("freezer")?;
         Some(match self.version {
             Version::V1 => (member, "freezer.state", "FROZEN", "THAWED"),

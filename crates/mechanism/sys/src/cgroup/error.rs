@@ -72,6 +72,14 @@ pub enum CgroupError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Its processes cannot be stopped or let go on.
+    #[error("cannot pause or unpause control group {path}; see its processes' /proc/PID/stack")]
+    Freeze {
+        /// The directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// A file cannot be read.
     #[error("cannot read {path}")]
     Read {
@@ -111,6 +119,7 @@ impl CgroupError {
             | Self::Create { .. }
             | Self::Devices { .. }
             | Self::Enter { .. }
+            | Self::Freeze { .. }
             | Self::Read { .. }
             | Self::Survivors { .. }
             | Self::Remove { .. } => ErrorKind::Internal,

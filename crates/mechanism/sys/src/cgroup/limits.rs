@@ -143,6 +143,11 @@ fn processes(pids: &Pids) -> Option<Setting> {
     Some(setting("number of processes", "pids.max", limit))
 }
 
+/// The setting that takes a limit of processes away.
+pub(super) fn no_process_limit() -> Setting {
+    setting("number of processes", "pids.max", "max")
+}
+
 /// Version 1's swap value counts memory too; version 2's does not.
 fn swap_alone(memory: &Memory) -> Option<i64> {
     match (memory.swap?, memory.limit) {

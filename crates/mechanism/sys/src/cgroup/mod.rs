@@ -8,9 +8,12 @@ mod create;
 mod devices;
 mod end;
 mod error;
+mod freeze;
 mod layout;
 mod leftover;
 mod limits;
+mod stats;
+mod update;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,6 +25,7 @@ pub use error::CgroupError;
 pub use layout::{Layout, Tree, Version};
 pub use leftover::{children, remove_if_empty};
 pub use limits::weight_of_shares;
+pub use stats::{IoEntry, Usage};
 
 /// Longest file of a group that is read, other than lists of processes.
 const MAX_FILE: usize = 16 * 1024;

@@ -1,0 +1,51 @@
+//! New limits for a group that has processes: all of them or none.
+
+use berth_types::oci::Resources;
+
+use super::limits::{self, Setting};
+use super::{Cgroup, CgroupError, Version};
+
+impl Cgroup {
+    /// Writes limits into the group; those that are absent stay. `-1` is no limit. If one is
+    /// refused, those before it are taken back.
+    ///
+    /// # Errors
+    /// [`CgroupError::is_limit`] tells a limit that cannot be had from everything else.
+    pub fn update(&self, resources: &Resources) -> Result<(), CgroupError> {
+        let mut settings = match self.version {
+            Version::V1 => limits::version_1(resources),
+            Version::V2 => limits::version_2(resources),
+        }?;
+        if resources.pids.limit == Some(-1) {
+            settings.push(limits::no_process_limit());
+        }
+        let before: Vec<Setting> = settings.iter().filter_map(|s| self.present(s)).collect();
+        let written = self.write_in_any_order(&settings);
+        if written.is_err() {
+            // The failure that led here is the one to report.
+            let _ = self.write_in_any_order(&before);
+        }
+        written
+    }
+
+    /// Of two limits that bound each other the one has to be written first when they grow, and
+    /// the other when they shrink: what is refused is tried once more behind the rest.
+    fn write_in_any_order(&self, settings: &[Setting]) -> Result<(), CgroupError> {
+        let refused: Vec<&Setting> = settings
+            .iter()
+            .filter(|setting| self.limit(std::slice::from_ref(*setting)).is_err())
+            .collect();
+        refused
+            .into_iter()
+            .try_for_each(|setting| self.limit(std::slice::from_ref(setting)))
+    }
+
+    /// What a file holds now, in the form that it is written in.
+    fn present(&self, setting: &Setting) -> Option<Setting> {
+        let value = self.member(setting.controller)?.read(setting.file).ok()?;
+        Some(Setting {
+            value: value.trim().to_owned(),
+            ..setting.clone()
+        })
+    }
+}
