@@ -275,7 +275,7 @@ impl Frozen {
         })?;
         // From here on dropping it undoes everything.
         let frozen = Self { group, mark, id };
-        frozen.group.freeze().map_err(failed)?;
+        frozen.group.freeze(true).map_err(failed)?;
         failpoint::hit("commit.frozen");
         Ok(Some(frozen))
     }
@@ -289,7 +289,7 @@ impl Drop for Frozen {
 }
 
 fn thaw(group: &Cgroup, id: ContainerId) {
-    if let Err(error) = group.thaw() {
+    if let Err(error) = group.freeze(false) {
         tracing::error!(%id, error = %chain(&error), "a container stands still after a commit: unpause it");
     }
 }
