@@ -167,11 +167,6 @@ pub fn image_filter(
     images: &Images,
 ) -> Result<Filter, ApiError> {
     filters.accept(&KEYS)?;
-    for key in ["label!", "until"] {
-        if filters.contains(key) {
-            return Err(ApiError::not_built(format!("the image filter {key:?}")));
-        }
-    }
     let bound = |key: &str| match filters.values(key).next() {
         Some(name) => images
             .resolve(caller, name)
@@ -183,6 +178,11 @@ pub fn image_filter(
         dangling: filters.switch("dangling")?,
         references: all("reference"),
         labels: all("label"),
+        without_labels: all("label!"),
+        until: match filters.values("until").next() {
+            Some(text) => Some(until(text, Timestamp::now())?),
+            None => None,
+        },
         before: bound("before")?,
         since: bound("since")?,
     })
