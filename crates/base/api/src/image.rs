@@ -268,7 +268,7 @@ pub struct HistoryItem {
     pub created: i64,
     /// The command.
     pub created_by: String,
-    /// References to the image; `null` for the steps below it.
+    /// References to the image; none for the steps below it.
     #[serde(deserialize_with = "words")]
     pub tags: Option<Vec<String>>,
     /// Bytes of the layer, unpacked; 0 where the step made none.

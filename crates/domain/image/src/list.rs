@@ -17,6 +17,10 @@ pub struct Filter {
     pub references: Vec<String>,
     /// Only images with all of these labels: `key` or `key=value`.
     pub labels: Vec<String>,
+    /// Only images with none of these labels.
+    pub without_labels: Vec<String>,
+    /// Only images made before this time, whatever `before` says.
+    pub until: Option<Timestamp>,
     /// Only images made before this time.
     pub before: Option<Timestamp>,
     /// Only images made after this time.
@@ -37,6 +41,8 @@ pub(crate) fn list(index: &Index, caller: &Caller, filter: &Filter) -> Vec<Liste
     let mut listed: Vec<Listed> = index
         .visible(caller)
         .filter(|image| has_labels(image, &filter.labels))
+        .filter(|image| !has_any_label(image, &filter.without_labels))
+        .filter(|image| filter.until.is_none_or(|time| image.created < time))
         .filter(|image| filter.before.is_none_or(|time| image.created < time))
         .filter(|image| filter.since.is_none_or(|time| image.created > time))
         .filter_map(|image| {
@@ -69,6 +75,11 @@ pub(crate) fn has_labels(image: &Image, wanted: &[String]) -> bool {
         Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
         None => labels.contains_key(wanted),
     })
+}
+
+pub(crate) fn has_any_label(image: &Image, unwanted: &[String]) -> bool {
+    let mut unwanted = unwanted.iter();
+    unwanted.any(|label| has_labels(image, std::slice::from_ref(label)))
 }
 
 fn names(pattern: &str, reference: &ImageReference) -> bool {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use berth_store::{Event, EventKind};
 use berth_types::{Caller, Timestamp};
 
 use crate::error::ImageError;
-use crate::list::has_labels;
+use crate::list::{has_any_label, has_labels};
 use crate::record::Image;
 use crate::remove::{self, Plan, Removal, User};
 use crate::service::Inner;
@@ -34,14 +35,10 @@ pub(crate) fn prune(
     let mut removals = Vec::new();
     for image in index.visible(caller) {
         let references = index.references_of(image);
-        let labels = &filter.without_labels;
-        let has_unwanted = labels
-            .iter()
-            .any(|l| has_labels(image, std::slice::from_ref(l)));
         if (filter.dangling && !references.is_empty())
             || filter.until.is_some_and(|until| image.created >= until)
             || !has_labels(image, &filter.labels)
-            || has_unwanted
+            || has_any_label(image, &filter.without_labels)
             || !users(image).is_empty()
         {
             continue;
@@ -56,5 +53,14 @@ pub(crate) fn prune(
             Err(error) => return Err(error),
         }
     }
+    let bytes: u64 = removals.iter().map(Removal::bytes).sum();
+    inner.db.events().publish(Event {
+        kind: EventKind::Image,
+        action: "prune".to_owned(),
+        id: String::new(),
+        attributes: [("reclaimed".to_owned(), bytes.to_string())].into(),
+        owner: caller.scope.clone(),
+        time: Timestamp::now(),
+    });
     Ok(removals)
 }

@@ -82,13 +82,16 @@ impl<'a> Hold<'a> {
                 put_reference(txn, &written, reference)?;
             }
             txn.on_commit(Box::new(move || {
+                let key = (written.owner.clone(), written.id);
                 inner.update(|index| {
-                    references.iter().fold(
-                        index.with(Arc::clone(&written), None),
-                        |index, reference| {
-                            index.with(Arc::clone(&written), Some(reference.clone()))
-                        },
-                    )
+                    // One that was there keeps what is known of it.
+                    let shown = index.images.get(&key).unwrap_or(&written);
+                    let (shown, first) = (Arc::clone(shown), index.clone());
+                    let names = references.iter().cloned().map(Some);
+                    [None]
+                        .into_iter()
+                        .chain(names)
+                        .fold(first, |index, name| index.with(Arc::clone(&shown), name))
                 });
                 events::publish(&inner.db, &written, action, &written.id.to_string());
                 for reference in &references {

@@ -48,6 +48,9 @@ pub use snapshots::Snapshot;
 pub use streams::LayerStream;
 pub use tree::Usage;
 
+/// What [`Storage::with_unpacked`] lets an archive ask for.
+pub use berth_unpack::{Budget, Devices};
+
 /// The places in this crate where a test may end the process; see [`berth_store::failpoint`].
 pub const FAILPOINTS: &[&str] = &[
     "storage.ingest.after-unpack",

@@ -15,7 +15,7 @@ use berth_types::LayerId;
 
 use crate::claims;
 use crate::error::StorageError;
-use crate::layers::{self, unfinished};
+use crate::layers;
 use crate::layout::exists;
 use crate::record::{LAYERS, Layer};
 use crate::service::Inner;
@@ -112,10 +112,7 @@ fn take_name(inner: &Inner, id: LayerId) -> Option<String> {
         return None;
     }
     match layers::move_away(inner, &name) {
-        Ok(away) => {
-            unfinished(inner).insert(away.clone());
-            Some(away)
-        }
+        Ok(away) => Some(away),
         Err(error) => {
             tracing::warn!(layer = name, %error, "the directory of a removed layer stays");
             None
@@ -126,6 +123,5 @@ fn take_name(inner: &Inner, id: LayerId) -> Option<String> {
 pub(crate) fn discard(inner: &Inner, retired: Retired) {
     for name in retired.names {
         layers::discard(inner, &name);
-        unfinished(inner).remove(&name);
     }
 }

@@ -167,3 +167,54 @@ fn a_huge_file_streams_and_a_lost_reader_ends_it() {
     let ended = write_tree(top.as_fd(), &options(Form::Layer, ""), Narrow(64 << 20));
     assert!(ended.unwrap_err().to_string().contains("cannot write"));
 }
+
+#[test]
+fn a_layer_gives_back_what_was_written() {
+    let place = tempfile::tempdir().unwrap();
+    let test = std::env::current_exe().unwrap();
+    let helper = test.parent().and_then(Path::parent).unwrap();
+    let db = berth_store::Db::open(&place.path().join("meta.db")).unwrap();
+    let unpacker = berth_unpack::Unpacker::new(helper.join("berth-unpack"));
+    let storage = berth_storage::Storage::open(place.path(), db, unpacker).unwrap();
+
+    let tree = tempfile::tempdir().unwrap();
+    let script = format!(
+        r#"cd {}
+        mkdir -p a/$(printf 'x%.0s' $(seq 200))/b "sp ace" set; chmod 2775 set; chmod 1777 a
+        echo one > a/one; ln a/one zwei; chown 3000000:4000000 a/one; chmod 6755 a/one
+        printf x > "$(printf 'bad\377name')"; printf y > "$(printf 'new\nline')"
+        mkfifo pipe; ln pipe pipe2; ln -s "$(printf 'y%.0s' $(seq 300))" long; ln long long2
+        mknod null c 1 3; mknod disk b 8 0; mknod gone c 0 0; mknod a/gone c 0 0
+        touch -h -d '1960-01-01 00:00:00.5' a/one; truncate -s 3M sparse; : > empty
+        cp /bin/true plain"#,
+        tree.path().display()
+    );
+    let done = std::process::Command::new("bash")
+        .args(["-ec", &script])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let capability = b"\x01\0\0\x02\x00\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    for (path, name, value) in [
+        ("a", "trusted.overlay.opaque", &b"y"[..]),
+        ("plain", "user.b", b"2\n"),
+        ("plain", "user.a", b""),
+        ("plain", "security.capability", capability),
+    ] {
+        setxattr(tree.path().join(path), name, value, XattrFlags::empty()).unwrap();
+    }
+    let (archive, _) = written(tree.path(), Form::Layer, "");
+    let file = place.path().join("archive.tar");
+    fs::write(&file, &archive).unwrap();
+    let layer = File::open(&file).unwrap().into();
+    let layer = storage.ingest_layer("test", layer, None).unwrap();
+    let mut stream = storage.layer_stream(layer.id).unwrap();
+    assert_eq!(stream.length, archive.len() as u64);
+    let mut again = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut again).unwrap();
+    assert!(again == archive, "reassembled");
+    // The unpacked layer is the tree that was written: nothing is lost on the way.
+    let (unpacked, _) = written(&storage.paths().layer(layer.id), Form::Layer, "");
+    assert_eq!(entries(&unpacked), entries(&archive));
+    assert!(unpacked == archive, "unpacked and written again");
+}

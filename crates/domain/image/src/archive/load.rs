@@ -3,10 +3,9 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use berth_storage::chain_id;
+use berth_storage::{Budget, Devices, chain_id};
 use berth_store::failpoint;
 use berth_types::{Caller, Digest, ImageReference, LayerId, Timestamp};
-use berth_unpack::{Budget, Devices};
 
 use super::find::{self, Found, unreadable, wrong};
 use crate::config::Platform;

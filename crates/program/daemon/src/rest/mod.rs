@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod exec;
 mod files;
+mod image_archives;
 mod image_changes;
 mod images;
 mod life;

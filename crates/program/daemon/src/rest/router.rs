@@ -176,6 +176,14 @@ impl Api {
             ("DELETE", ["images", name @ ..]) if !name.is_empty() => {
                 self.images.remove(&call, &name.join("/")).await
             }
+            ("POST", ["images", "load"]) => self.images.load(call).await,
+            ("GET", ["images", "get"]) => {
+                let names = call.query.all("names");
+                self.images.save(&call, names).await
+            }
+            ("GET", ["images", name @ .., "get"]) if !name.is_empty() => {
+                self.images.save(&call, vec![name.join("/")]).await
+            }
             ("POST", ["commit"]) => self.containers.commit(call).await,
 
             ("GET", ["networks"]) => self.networks.list(&call),
@@ -198,9 +206,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("GET", "images/**/attestations"),
     ("POST", "images/**/push"),
     ("GET", "images/search"),
-    ("POST", "images/load"),
-    ("GET", "images/get"),
-    ("GET", "images/**/get"),
     ("POST", "auth"),
     ("GET", "volumes"),
     ("POST", "volumes/create"),

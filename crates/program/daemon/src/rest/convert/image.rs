@@ -125,9 +125,9 @@ pub fn history_item(step: &Step, of: Option<(&Image, &[ImageReference])>) -> His
     let (id, tags) = match of {
         Some((image, names)) => (
             image.id.to_string(),
-            Some(names.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            names.iter().map(ToString::to_string).collect(),
         ),
-        None => ("<missing>".to_owned(), None),
+        None => ("<missing>".to_owned(), Vec::new()),
     };
     HistoryItem {
         id,
@@ -137,7 +137,7 @@ pub fn history_item(step: &Step, of: Option<(&Image, &[ImageReference])>) -> His
             0
         },
         created_by: step.created_by.clone(),
-        tags: tags.filter(|tags| !tags.is_empty()),
+        tags: Some(tags),
         size: i64::try_from(step.bytes).unwrap_or(i64::MAX),
         comment: step.comment.clone(),
     }
@@ -167,11 +167,6 @@ pub fn image_filter(
     images: &Images,
 ) -> Result<Filter, ApiError> {
     filters.accept(&KEYS)?;
-    for key in ["label!", "until"] {
-        if filters.contains(key) {
-            return Err(ApiError::not_built(format!("the image filter {key:?}")));
-        }
-    }
     let bound = |key: &str| match filters.values(key).next() {
         Some(name) => images
             .resolve(caller, name)
@@ -183,6 +178,11 @@ pub fn image_filter(
         dangling: filters.switch("dangling")?,
         references: all("reference"),
         labels: all("label"),
+        without_labels: all("label!"),
+        until: match filters.values("until").next() {
+            Some(text) => Some(until(text, Timestamp::now())?),
+            None => None,
+        },
         before: bound("before")?,
         since: bound("since")?,
     })
