@@ -470,6 +470,64 @@ fn who_comes_late_sees_the_screen_and_is_announced() {
 }
 
 #[test]
+fn who_listens_hears_of_processes_and_of_clients_that_come_and_go() {
+    let engine = Engine::with_busybox();
+    seat(&engine, "box", &["--label", "class=go"]);
+    engine
+        .docker(&["exec", "box", "sh", "-c", "exit 3"])
+        .expect_status(3);
+    let mut client = engine.docker_on_terminal(&["attach", "box"]);
+    client.send("\r");
+    client.expect("# ");
+    client.send("\x10\x11");
+    client.finish();
+    let facts = "{{index .Actor.Attributes \"name\"}} {{index .Actor.Attributes \"class\"}} {{index .Actor.Attributes \"exitCode\"}}";
+    let format = format!("{{{{.Action}}}}|{facts}");
+    let heard = |action: &str| {
+        let now = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("a clock")
+            .as_secs();
+        let until = (now + 1).to_string();
+        let said = engine.docker(&[
+            "events", "--since", "1", "--until", &until, "--format", &format,
+        ]);
+        let line = said
+            .lines()
+            .into_iter()
+            .find(|line| line.starts_with(action));
+        line.map(str::to_owned)
+    };
+    // The client is gone before the engine has noticed.
+    wait_until("the leaving is told", Duration::from_secs(30), || {
+        heard("detach|")
+    });
+    for (action, facts) in [
+        ("exec_create: sh -c exit 3|", "box go "),
+        ("exec_start: sh -c exit 3|", "box go "),
+        ("exec_die|", "box go 3"),
+        ("attach|", "box go "),
+        ("resize|", "box go "),
+    ] {
+        assert_eq!(heard(action), Some(format!("{action}{facts}")));
+    }
+
+    engine.docker(&["pause", "box"]).ok();
+    let body = json!({"Cmd": ["true"]});
+    let refused = engine.request("POST", "/containers/box/exec", Some(&body));
+    let attach = engine.request("POST", "/containers/box/attach?stream=1&stdout=1", None);
+    assert_eq!((refused.status, attach.status), (409, 409));
+    assert!(
+        refused.json()["message"]
+            .as_str()
+            .expect("a text")
+            .contains("is paused")
+    );
+    engine.docker(&["unpause", "box"]).ok();
+    engine.docker(&["exec", "box", "true"]).ok();
+}
+
+#[test]
 fn clients_that_leave_further_processes_cost_nothing() {
     let engine = Engine::with_busybox();
     detached(&engine, "box", &[], IDLE);
