@@ -470,6 +470,31 @@ fn who_comes_late_sees_the_screen_and_is_announced() {
 }
 
 #[test]
+fn clients_that_leave_further_processes_cost_nothing() {
+    let engine = Engine::with_busybox();
+    detached(&engine, "box", &[], IDLE);
+    let id = engine.id().expect("a running engine");
+    let open_files = || std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count);
+    let before = open_files();
+    for round in 0..60 {
+        let body = json!({"Cmd": ["sh", "-c", "echo x; exit 4"], "AttachStdout": true,
+            "AttachStdin": true, "Tty": round % 2 == 0});
+        let made = engine
+            .request("POST", "/containers/box/exec", Some(&body))
+            .json();
+        let exec = made["Id"].as_str().expect("an id");
+        let (stream, _) = hijacked(&engine, &format!("/exec/{exec}/start"), "{}");
+        drop(stream);
+    }
+    wait_until(
+        "the engine lets go of them",
+        Duration::from_secs(30),
+        || (open_files() <= before + 4).then_some(()),
+    );
+    assert_eq!(inspect(&engine, "box", "{{json .ExecIDs}}"), "null");
+}
+
+#[test]
 fn terminals_and_processes_outlive_the_engine() {
     let mut engine = Engine::with_busybox();
     seat(&engine, "box", &[]);

@@ -114,12 +114,13 @@ pub struct PidsStats {
     pub limit: u64,
 }
 
-/// `ContainerBlkioStats`: block devices. An absent list was not measured.
+/// `ContainerBlkioStats`: block devices. An absent list was not
+/// measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BlkioStats {
     /// Bytes.
-    pub io_service_bytes_recursive: Option<Vec<BlkioEntry>>,
+    pub io_service_bytes_recursive: Vec<BlkioEntry>,
     /// Operations; control groups of version 1 only.
     pub io_serviced_recursive: Option<Vec<BlkioEntry>>,
     /// Never measured here; clients expect the name.

@@ -71,6 +71,5 @@ pub struct ContainerUpdateRequest {
 #[serde(default, rename_all = "PascalCase")]
 pub struct ContainerUpdateResponse {
     /// What was not done as asked.
-    #[serde(serialize_with = "crate::nil::list")]
     pub warnings: Vec<String>,
 }

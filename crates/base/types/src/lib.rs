@@ -4,6 +4,7 @@
 //! format of any API, so that the monitor, the engine and the command line can share it.
 
 mod digest;
+mod duration;
 mod error;
 mod id;
 mod limit;
@@ -16,6 +17,7 @@ pub mod launch;
 pub mod oci;
 
 pub use digest::{Digest, DigestError};
+pub use duration::parse_duration;
 pub use error::{ErrorKind, chain};
 pub use id::{ContainerId, ExecId, IdError, InstallId, LayerId};
 pub use limit::ULIMITS;

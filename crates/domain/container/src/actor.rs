@@ -190,8 +190,11 @@ impl Actor {
         if let Some(input) = first {
             self.internal(input).await;
         }
-        self.shared.swept().await;
-        self.internal(Input::EngineStarted).await;
+        // A container that never ran waits for its first start, not for the engine's.
+        if self.life.state().phase != Phase::Created {
+            self.shared.swept().await;
+            self.internal(Input::EngineStarted).await;
+        }
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {

@@ -170,7 +170,10 @@ fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
         return Found::Settled;
     }
     match shared.launcher.adopt(&id) {
-        Ok(task) => return Found::Alive(task),
+        Ok(task) => {
+            crate::images::resume(shared, id);
+            return Found::Alive(task);
+        }
         Err(AdoptError::Gone { .. }) => {}
         Err(error) => {
             tracing::error!(%id, error = %chain(&error), "monitor not adopted");

@@ -93,6 +93,13 @@ pub(crate) fn launch(
         }
     };
 
+    let files = shared.files.take(record.id);
+    let _files = files.ok_or_else(|| {
+        ContainerError::Conflict(format!(
+            "files are being copied into container {}: start it when that is over",
+            record.name
+        ))
+    })?;
     let snapshot = shared
         .storage
         .prepare(record.id)
@@ -101,6 +108,9 @@ pub(crate) fn launch(
         .storage
         .make_state(record.id)
         .map_err(|e| LaunchFault::from(ContainerError::from(e)))?;
+    if record.host.auto_remove && record.state.finished_at.is_set() {
+        allow_volatile_again(&snapshot.work).map_err(io("reuse the writable layer"))?;
+    }
     make_bind_sources(record)?;
     open_directory(&state)
         .and_then(exit_record::remove)
@@ -159,6 +169,16 @@ fn launch_error(error: LaunchError) -> LaunchFault {
             error: None,
         },
         other => LaunchFault::internal(chain(&other)),
+    }
+}
+
+/// Takes away the mark that a volatile overlay leaves, so that it can be mounted again
+/// (`overlayfs.rst`, "Volatile mount"). The machine did not go down since: a container that removes
+/// itself does not outlive that.
+fn allow_volatile_again(work: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(work.join("work/incompat/volatile")) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
 use crate::actor::Handle;
+use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
 use crate::exec::{Exec, ExecSettings, ExecState};
@@ -75,45 +76,43 @@ impl Containers {
         self.shared.execs.of(container)
     }
 
-    /// Starts a process that was created, and returns when its program runs: with its streams,
-    /// unless the client is `detached`. `console` is the size of its terminal, where the client
-    /// says it only now.
+    /// Claims the one start of a process that was created. What is returned starts it, and
+    /// resolves when its program runs: to its streams, unless the client is `detached`. `console`
+    /// is the size of its terminal, where the client says it only now.
     ///
     /// # Errors
-    /// It was started before, or its container does not run. [`ContainerError::Exec`] is a program
-    /// that could not be started; the exit code then says so too.
+    /// It was started before, or its container does not run. Of what is returned:
+    /// [`ContainerError::Exec`], a program that could not be started; the exit code says so too.
     pub async fn exec_start(
         &self,
         caller: &Caller,
         id: &str,
         detached: bool,
         console: Option<ConsoleSize>,
-    ) -> Result<Option<UnixStream>, ContainerError> {
+    ) -> Result<
+        impl Future<Output = Result<Option<UnixStream>, ContainerError>> + Send + use<>,
+        ContainerError,
+    > {
         let exec = self.exec(caller, id)?;
         let handle = self.find(caller, &exec.container.to_string())?;
         let (record, task) = running(&handle).await?;
         exec.claim()?;
-        let started = self.launch(&exec, record, task, detached, console).await;
-        match started {
-            Ok((pid, link, near)) => {
-                exec.set(ExecState::Running(pid));
-                announce(&self.shared, &exec, "exec_start");
-                tokio::spawn(watch(Arc::clone(&self.shared), exec, pid, link));
-                Ok(near)
+        let this = self.clone();
+        Ok(async move {
+            match this.launch(&exec, record, task, detached, console).await {
+                Ok((pid, link, near)) => {
+                    exec.set(ExecState::Running(pid));
+                    announce(&this.shared, &exec, "exec_start");
+                    tokio::spawn(watch(this.shared, exec, pid, link));
+                    Ok(near)
+                }
+                Err(error) => {
+                    let code = code_of(&error);
+                    exec.set(ExecState::Ended { code, pid: 0 });
+                    Err(error)
+                }
             }
-            Err(error) => {
-                let code = match &error {
-                    ContainerError::Exec(LaunchError::Start(failure))
-                        if failure.kind == StartFailureKind::CommandNotFound =>
-                    {
-                        EXIT_NOT_FOUND
-                    }
-                    _ => EXIT_NOT_STARTED,
-                };
-                exec.set(ExecState::Ended { code, pid: 0 });
-                Err(error)
-            }
-        }
+        })
     }
 
     async fn launch(
@@ -146,7 +145,16 @@ impl Containers {
             let filter = filter.as_ref().map(|f| f.as_bytes());
             let far = far.map(OwnedFd::from);
             task.exec(&request, filter, far)
-                .map_err(ContainerError::Exec)
+                .map_err(|error| match error {
+                    // It answered a moment ago.
+                    LaunchError::Monitor(source) if effects::monitor_hung_up(&source) => {
+                        ContainerError::Conflict(format!(
+                            "container {} is not running: it has just ended",
+                            record.id
+                        ))
+                    }
+                    other => ContainerError::Exec(other),
+                })
         };
         let mut started = tokio::task::spawn_blocking(start)
             .await
@@ -190,6 +198,18 @@ impl Containers {
         let task = terminals::task(&handle).await?;
         let id = id.to_owned();
         terminals::resize(task, Some(id), size).await
+    }
+}
+
+/// The exit code of a process that could not be started.
+fn code_of(error: &ContainerError) -> i32 {
+    match error {
+        ContainerError::Exec(LaunchError::Start(failure))
+            if failure.kind == StartFailureKind::CommandNotFound =>
+        {
+            EXIT_NOT_FOUND
+        }
+        _ => EXIT_NOT_STARTED,
     }
 }
 

@@ -7,7 +7,7 @@ use berth_sys::cgroup;
 use berth_types::ContainerId;
 
 use crate::boot::ids_in;
-use crate::record::{Network, Phase, Record};
+use crate::record::{Network, Record};
 use crate::service::Containers;
 
 /// One disagreement.
@@ -42,7 +42,7 @@ impl Containers {
             }
             for (id, handle) in &index.by_id {
                 let record = handle.snapshot.borrow();
-                if record.state.phase.is_live() || record.state.phase == Phase::Starting {
+                if record.state.phase.is_active() {
                     running.insert(*id);
                 }
                 if record.state.phase.is_live() && !endpoint_fits(&endpoints, &record) {

@@ -4,7 +4,8 @@
 //! pure state machine (`lifecycle`), carries out what it decides (`effects`) and publishes an
 //! immutable [`Record`]; readers look at that and wait for nobody. What is stored is decided in
 //! pure code too: `create` merges a request with its image, `spec` turns a record into what the
-//! monitor starts.
+//! monitor starts. Further processes in a container (`exec`) are kept in memory only: they belong
+//! to its monitor, and live and die with it.
 //!
 //! The order of every change is: record the intent, act, record the outcome, announce. The intent
 //! to start is the container's directory below the exec root, because it has to live exactly as
@@ -19,9 +20,11 @@ mod error;
 mod events;
 mod exec;
 mod execution;
+mod files;
 mod filters;
 mod fsck;
 mod hostfiles;
+mod images;
 mod lifecycle;
 mod limits;
 mod list;
@@ -48,8 +51,10 @@ pub use boot::BootReport;
 pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
+pub use files::{ChangeKind, CopyIn, Exported, FileChange, Files, FilesError, Outgoing, PathFacts};
 pub use fsck::Finding;
 pub use hostfiles::HOST_GATEWAY;
+pub use images::CommitRequest;
 pub use lifecycle::EXIT_UNKNOWN;
 pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
@@ -84,3 +89,6 @@ pub const FAILPOINTS: &[&str] = &[
     "remove.committed",
     "remove.collected",
 ];
+
+/// Those of them that making an image of a container passes.
+pub const COMMIT_FAILPOINTS: &[&str] = &["commit.frozen"];

@@ -17,6 +17,7 @@ use crate::actor::Handle;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
 use crate::exec::Execs;
+use crate::files::busy::Busy;
 use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// Who writes into containers from outside.
+    pub files: Busy,
     pub index: RwLock<Index>,
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
@@ -94,6 +97,7 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
+            files: Busy::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),

@@ -3,7 +3,7 @@
 use berth_types::oci::ImageDefaults;
 
 use crate::error::ImageError;
-use crate::{values, words};
+use crate::{instructions, values, words};
 
 /// Bytes of all changes together.
 const CHANGES_MAX: usize = 256 << 10;
@@ -18,12 +18,18 @@ pub(crate) fn apply(changes: &[String], config: &mut ImageDefaults) -> Result<()
     if changes.iter().map(String::len).sum::<usize>() > CHANGES_MAX {
         return wrong(format!("the changes are longer than {CHANGES_MAX} bytes"));
     }
+    let mut cmd_is_set = false;
     for instruction in instructions(&changes.join("\n")) {
         let (name, rest) = match instruction.split_once(char::is_whitespace) {
             Some((name, rest)) => (name, rest.trim()),
             None => (instruction.as_str(), ""),
         };
         apply_one(name, rest, config)?;
+        cmd_is_set |= name.eq_ignore_ascii_case("CMD");
+        if name.eq_ignore_ascii_case("ENTRYPOINT") && !cmd_is_set {
+            // The command was made for another entry point.
+            config.cmd = None;
+        }
     }
     Ok(())
 }
@@ -61,14 +67,16 @@ fn apply_one(name: &str, rest: &str, config: &mut ImageDefaults) -> Result<(), I
         "USER",
         "WORKDIR",
         "STOPSIGNAL",
+        "VOLUME",
+        "SHELL",
     ];
     if known.contains(&upper.as_str()) {
         check_flags(rest)?;
     }
     match upper.as_str() {
-        "CMD" => config.cmd = Some(command("CMD", rest)?),
+        "CMD" => config.cmd = Some(command("CMD", rest, config)?),
         "ENTRYPOINT" => {
-            let command = command("ENTRYPOINT", rest)?;
+            let command = command("ENTRYPOINT", rest, config)?;
             config.entrypoint = (!command.is_empty()).then_some(command);
         }
         "ENV" => env(rest, config)?,
@@ -83,38 +91,17 @@ fn apply_one(name: &str, rest: &str, config: &mut ImageDefaults) -> Result<(), I
             config.working_dir = values::working_dir(&one("WORKDIR", rest, config)?, config)?
         }
         "STOPSIGNAL" => config.stop_signal = values::stop_signal(one("STOPSIGNAL", rest, config)?)?,
-        "VOLUME" => {
-            return unsupported(
-                "VOLUME",
-                "Berth has no volumes yet; mount a directory instead",
-            );
-        }
-        "HEALTHCHECK" => {
-            return unsupported(
-                "HEALTHCHECK",
-                "Berth does not check the health of containers yet",
-            );
-        }
-        "ONBUILD" => {
-            return unsupported(
-                "ONBUILD",
-                "Berth does not run triggers when it builds an image",
-            );
-        }
+        "VOLUME" => instructions::volume(rest, config)?,
+        "SHELL" => config.shell = Some(instructions::shell(rest)?),
+        "HEALTHCHECK" => config.healthcheck = Some(instructions::healthcheck(rest, config)?),
+        "ONBUILD" => config.on_build.push(instructions::onbuild(rest)?),
         _ => return wrong(format!("{name} is not a valid change command")),
     }
     Ok(())
 }
 
-fn wrong<T>(message: String) -> Result<T, ImageError> {
+pub(crate) fn wrong<T>(message: String) -> Result<T, ImageError> {
     Err(ImageError::Change(message))
-}
-
-fn unsupported<T>(instruction: &'static str, reason: &'static str) -> Result<T, ImageError> {
-    Err(ImageError::UnsupportedChange {
-        instruction,
-        reason,
-    })
 }
 
 /// None of these instructions takes a flag, so one is a mistake.
@@ -133,19 +120,27 @@ fn check_flags(rest: &str) -> Result<(), ImageError> {
 }
 
 /// A command in JSON form, or in shell form.
-fn command(name: &str, rest: &str) -> Result<Vec<String>, ImageError> {
+pub(crate) fn command(
+    name: &str,
+    rest: &str,
+    config: &ImageDefaults,
+) -> Result<Vec<String>, ImageError> {
     if rest.is_empty() {
         return wrong(format!("{name} requires at least one argument"));
     }
     if let Some(list) = json(rest)? {
         return Ok(list);
     }
-    let shell = SHELL.iter().map(|word| (*word).to_owned());
-    Ok(shell.chain([rest.to_owned()]).collect())
+    let mut command = match &config.shell {
+        Some(shell) => shell.clone(),
+        None => SHELL.map(str::to_owned).to_vec(),
+    };
+    command.push(rest.to_owned());
+    Ok(command)
 }
 
 /// A JSON array of texts; nothing where the text is no JSON array, which is another form then.
-fn json(rest: &str) -> Result<Option<Vec<String>>, ImageError> {
+pub(crate) fn json(rest: &str) -> Result<Option<Vec<String>>, ImageError> {
     if !rest.starts_with('[') {
         return Ok(None);
     }
@@ -165,7 +160,7 @@ fn json(rest: &str) -> Result<Option<Vec<String>>, ImageError> {
 }
 
 /// A word with the variables that the configuration has by now.
-fn expand(word: &str, config: &ImageDefaults) -> Result<String, ImageError> {
+pub(crate) fn expand(word: &str, config: &ImageDefaults) -> Result<String, ImageError> {
     words::expand(word, &|name| {
         let pair = config.env.iter().filter_map(|pair| pair.split_once('='));
         pair.filter(|(key, _)| *key == name)
@@ -385,13 +380,6 @@ mod tests {
     fn what_is_not_done_is_said() {
         refused("FOO bar", "FOO is not a valid change command");
         refused("RUN true", "RUN is not a valid change command");
-        for change in ["VOLUME /x", "HEALTHCHECK NONE", "onbuild RUN x"] {
-            assert_eq!(
-                config(&[change]).unwrap_err().kind(),
-                ErrorKind::Unsupported,
-                "{change}"
-            );
-        }
         let long = format!("USER {}", "x".repeat(CHANGES_MAX));
         assert_eq!(config(&[&long]).unwrap_err().kind(), ErrorKind::Invalid);
     }

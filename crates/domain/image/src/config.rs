@@ -8,8 +8,8 @@ use crate::error::ImageError;
 /// Operating system and processor, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Platform {
-    architecture: String,
-    variant: String,
+    pub architecture: String,
+    pub variant: String,
 }
 
 /// Processors that images are made for.

@@ -29,13 +29,23 @@ pub enum ImageError {
     /// A change to the configuration is wrong.
     #[error("{0}")]
     Change(String),
-    /// A change to the configuration is right, and Berth does not do it.
-    #[error("{instruction} is not supported: {reason}")]
-    UnsupportedChange {
-        /// The Dockerfile instruction.
-        instruction: &'static str,
-        /// Why, and what to do instead.
-        reason: &'static str,
+    /// A tag cannot say which image it is.
+    #[error("refusing to create a tag with a digest reference")]
+    TagDigest,
+    /// The image is in use, or has several names; Docker's sentence.
+    #[error("{0}")]
+    Conflict(String),
+    /// The archive is none that holds images; the text says why.
+    #[error("{0}")]
+    Archive(String),
+    /// A file of an unpacked archive, or a descriptor for a stream, could not be had.
+    #[error("cannot {operation}")]
+    Io {
+        /// What was attempted, on what.
+        operation: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
     },
     /// The platform is none that Berth runs, or no platform at all.
     #[error("invalid platform {platform:?}: {reason}")]
@@ -73,10 +83,14 @@ impl ImageError {
             | Self::Reference(_)
             | Self::DigestReference(_)
             | Self::Change(_)
+            | Self::TagDigest
+            | Self::Archive(_)
             | Self::Interrupted
             | Self::Platform { .. } => ErrorKind::Invalid,
-            Self::UnsupportedChange { .. } => ErrorKind::Unsupported,
-            Self::Encode(_) | Self::Random(_) | Self::BuiltIn(_) => ErrorKind::Internal,
+            Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Io { .. } | Self::Encode(_) | Self::Random(_) | Self::BuiltIn(_) => {
+                ErrorKind::Internal
+            }
         }
     }
 }

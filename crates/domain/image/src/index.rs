@@ -9,7 +9,7 @@ use crate::error::ImageError;
 use crate::record::Image;
 
 /// Digits of an id from which on it may be shortened, as Docker has it.
-const SHORT_MIN: usize = 4;
+pub(crate) const SHORT_MIN: usize = 4;
 const FULL: usize = 64;
 
 /// An immutable state of all images and references.
@@ -28,6 +28,19 @@ impl Index {
                 .insert((image.owner.clone(), reference), image.id);
         }
         next.images.insert((image.owner.clone(), image.id), image);
+        next
+    }
+
+    /// The state without some of an image's references, and without the image if it `is_gone`.
+    pub fn without(&self, image: &Image, references: &[ImageReference], is_gone: bool) -> Self {
+        let mut next = self.clone();
+        for reference in references {
+            next.references
+                .remove(&(image.owner.clone(), reference.clone()));
+        }
+        if is_gone {
+            next.images.remove(&(image.owner.clone(), image.id));
+        }
         next
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn list(index: &Index, caller: &Caller, filter: &Filter) -> Vec<Liste
     listed
 }
 
-fn has_labels(image: &Image, wanted: &[String]) -> bool {
+pub(crate) fn has_labels(image: &Image, wanted: &[String]) -> bool {
     let labels = &image.config.config.labels;
     wanted.iter().all(|wanted| match wanted.split_once('=') {
         Some((key, value)) => labels.get(key).is_some_and(|v| v == value),

@@ -6,6 +6,8 @@ use berth_types::{Digest, LayerId, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use crate::document;
+
 /// An image; it never changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
@@ -60,7 +62,7 @@ impl Image {
                 "its configuration is not the one that its id was computed from".to_owned(),
             );
         }
-        let config: ImageConfig = serde_json::from_str(&row.document)
+        let config = document::parse(&row.document)
             .map_err(|e| format!("its configuration cannot be read: {e}"))?;
         let created = config.created.as_deref().and_then(|text| text.parse().ok());
         Ok(Self {
@@ -83,7 +85,7 @@ pub(crate) fn digest_of(document: &str) -> Digest {
 
 /// The prefix of the owners of claims that images take.
 pub(crate) const CLAIMANT: &str = "image:";
-/// The prefix of the owners of claims that imports take until their image is there.
+/// The prefix of the owners of claims that imports, commits and the like take while they last.
 pub(crate) const IMPORTER: &str = "import:";
 
 pub(crate) fn claimant(scope: &str, id: &Digest) -> String {

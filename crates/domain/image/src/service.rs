@@ -1,20 +1,26 @@
 //! The verbs of images. Those that write block: async callers use a blocking thread.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use berth_storage::{Finding, Storage};
 use berth_store::{Db, Row, StoreError, WriteTxn};
-use berth_types::{Caller, Digest, ImageReference, Scope};
+use berth_types::{Caller, Digest, ImageReference, LayerId, Scope};
 
+use crate::archive::{self, LoadOptions, LoadStep, Loaded};
+use crate::commit::{self, CommitOptions};
 use crate::error::ImageError;
-use crate::fsck;
 use crate::hello::{self, BuiltIn};
+use crate::history::{self, Step};
 use crate::import::{self, ImportOptions};
 use crate::index::Index;
 use crate::list::{self, Filter, Listed};
+use crate::prune::{self, PruneFilter};
 use crate::record::{CLAIMANT, IMAGES, IMPORTER, Image, PINS, Pinned, REFERENCES, claimant};
+use crate::remove::{self, Removal, User};
+use crate::{fsck, tag};
 
 /// All images of one data root; clones are the same ones.
 #[derive(Clone)]
@@ -34,9 +40,9 @@ impl Inner {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Shows an image to readers. Called in the order of the commits, by the one writer.
-    pub fn add(&self, image: Arc<Image>, reference: Option<ImageReference>) {
-        let next = Arc::new(self.index().with(image, reference));
+    /// Shows a change to readers. Called in the order of the commits, by the one writer.
+    pub fn update(&self, change: impl FnOnce(&Index) -> Index) {
+        let next = Arc::new(change(&self.index()));
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 }
@@ -96,6 +102,131 @@ impl Images {
         reference: ImageReference,
     ) -> Result<BuiltIn, ImageError> {
         hello::provide(&self.inner, caller, reference)
+    }
+
+    /// Makes an image of a container's files: `archive`, a layer, upon the layers `below` of its
+    /// image, which is `parent` where that still exists. `is_whole` is asked when the archive is
+    /// at its end, as with [`Images::import`].
+    ///
+    /// # Errors
+    /// The options or the archive are wrong, or the machine fails; nothing is left behind then.
+    pub fn commit(
+        &self,
+        caller: &Caller,
+        below: &[LayerId],
+        parent: Option<&Image>,
+        archive: OwnedFd,
+        is_whole: impl FnOnce() -> Result<(), ImageError>,
+        options: CommitOptions,
+    ) -> Result<Arc<Image>, ImageError> {
+        commit::commit(
+            &self.inner,
+            caller,
+            below,
+            parent,
+            archive,
+            is_whole,
+            options,
+        )
+    }
+
+    /// Gives the image that `name` means another name, which it takes from whoever has it. The
+    /// answer is that name, with its tag.
+    ///
+    /// # Errors
+    /// There is no such image, or the reference has a digest.
+    pub fn tag(
+        &self,
+        caller: &Caller,
+        name: &str,
+        reference: ImageReference,
+    ) -> Result<ImageReference, ImageError> {
+        tag::tag(&self.inner, self.resolve(caller, name)?, reference)
+    }
+
+    /// How an image came to be, the newest step first.
+    ///
+    /// # Errors
+    /// One of its layers is not there.
+    pub fn history(&self, image: &Image) -> Result<Vec<Step>, ImageError> {
+        let chain = match image.top() {
+            Some(top) => self.inner.storage.chain(top)?,
+            None => Vec::new(),
+        };
+        let sizes: Vec<u64> = chain.iter().map(|layer| layer.bytes).collect();
+        Ok(history::steps(&image.config.history, &sizes))
+    }
+
+    /// Writes the images that the names mean to what `open` makes of the archive's length, with
+    /// all that is needed to load them elsewhere. It takes as long as the reader does.
+    ///
+    /// # Errors
+    /// There is no such image; then `open` is not called. Or a layer cannot be read, or the
+    /// writer fails; then less than the length was written.
+    pub fn save<W: Write>(
+        &self,
+        caller: &Caller,
+        names: &[String],
+        open: impl FnOnce(u64) -> W,
+    ) -> Result<(), ImageError> {
+        archive::save(&self.inner, caller, names, open)
+    }
+
+    /// Loads all images of an archive as [`Images::save`], other engines and OCI tools write it,
+    /// in any of the usual compressions. `tell` hears of every layer.
+    ///
+    /// # Errors
+    /// The archive is wrong, holds images for other machines, or the machine fails. Images before
+    /// the one that failed are loaded.
+    pub fn load(
+        &self,
+        caller: &Caller,
+        archive: OwnedFd,
+        is_whole: impl FnOnce() -> bool,
+        options: &LoadOptions,
+        tell: impl FnMut(LoadStep),
+    ) -> Result<Vec<Loaded>, ImageError> {
+        archive::load(&self.inner, caller, archive, is_whole, options, tell)
+    }
+
+    /// Takes a name off an image, and removes the image with its last name; an id takes all names
+    /// off. `users` tells which containers were made from an image; those that run always keep it.
+    /// The files of the layers are left to [`Images::collect`].
+    ///
+    /// # Errors
+    /// [`ImageError::Conflict`] when it is in use or has several names, by Docker's rules.
+    pub fn remove(
+        &self,
+        caller: &Caller,
+        name: &str,
+        force: bool,
+        users: impl FnOnce(&Image) -> Vec<User>,
+    ) -> Result<Removal, ImageError> {
+        remove::remove(&self.inner, caller, name, force, users)
+    }
+
+    /// Removes the images that the filter lets through and no container was made from.
+    ///
+    /// # Errors
+    /// The database fails. What was removed by then is collected at the next start.
+    pub fn prune(
+        &self,
+        caller: &Caller,
+        filter: &PruneFilter,
+        users: impl Fn(&Image) -> Vec<User>,
+    ) -> Result<Vec<Removal>, ImageError> {
+        prune::prune(&self.inner, caller, filter, users)
+    }
+
+    /// Deletes the files of what was removed; takes as long as that takes.
+    pub fn collect(&self, removal: Removal) {
+        self.inner.storage.discard(removal.retired);
+    }
+
+    /// The image with this id in a scope, whoever asks.
+    pub fn by_id(&self, owner: &Scope, id: Digest) -> Option<Arc<Image>> {
+        let key = (owner.clone(), id);
+        self.inner.index().images.get(&key).cloned()
     }
 
     /// The image that `name` means: an id, a reference, or the beginning of an id.

@@ -247,10 +247,6 @@ fn what_is_wrong_is_refused_and_leaves_nothing() {
         ErrorKind::Invalid
     );
     assert_eq!(
-        refused(archive("x"), &|o| o.changes = vec!["VOLUME /v".into()]),
-        ErrorKind::Unsupported
-    );
-    assert_eq!(
         refused(archive("x"), &|o| o.platform = Some("plan9".into())),
         ErrorKind::Invalid
     );

@@ -1,6 +1,7 @@
 //! The bridge that containers hang on: made, or taken up as it is.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use berth_sys::netlink::route::{self, Link};
 use berth_sys::netlink::socket::Socket;
@@ -32,12 +33,39 @@ const OWN_SETTINGS: [(&str, &str, &str); 2] =
     [("ipv6", "disable_ipv6", "1"), ("ipv4", "rp_filter", "1")];
 
 /// The bridge.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Bridge {
     pub(crate) name: String,
-    pub(crate) index: u32,
+    /// Its number, another one after somebody removed it and it was made again.
+    index: AtomicU32,
     pub(crate) subnet: Subnet,
     pub(crate) gateway: Ipv4Addr,
+}
+
+impl Bridge {
+    fn new(name: &str, index: u32, gateway: Ipv4Addr, prefix: u8) -> Self {
+        Self {
+            name: name.to_owned(),
+            index: AtomicU32::new(index),
+            subnet: Subnet::of(gateway, prefix),
+            gateway,
+        }
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_index(&self, index: u32) {
+        self.index.store(index, Ordering::Release);
+    }
+}
+
+/// Whether there are links of this engine's, or of an earlier one's, containers.
+pub(crate) fn has_links_of(install: InstallId, socket: &mut Socket) -> bool {
+    let prefix = alias_prefix(install);
+    let links = route::links(socket).unwrap_or_default();
+    links.iter().any(|link| link.alias.starts_with(&prefix))
 }
 
 /// The alias of a bridge that the engine made.
@@ -83,7 +111,7 @@ pub(crate) fn ensure(
     for (family, setting, value) in SETTINGS {
         set(name, family, setting, value)?;
     }
-    route_up(socket, bridge.index).map_err(refused("bring up"))?;
+    route_up(socket, bridge.index()).map_err(refused("bring up"))?;
     Ok(bridge)
 }
 
@@ -156,12 +184,7 @@ fn take_up(
             }
         },
     };
-    Ok(Bridge {
-        name: name.clone(),
-        index: link.index,
-        subnet: Subnet::of(place.0, place.1),
-        gateway: place.0,
-    })
+    Ok(Bridge::new(name, link.index, place.0, place.1))
 }
 
 /// Whether nothing hangs on a bridge.
@@ -199,12 +222,7 @@ fn make(config: &NetworkConfig, name: &str, socket: &mut Socket) -> Result<Bridg
     }
     give_address(socket, &link, (address, prefix))?;
     tracing::info!(bridge = name, %address, prefix, mtu, "bridge made");
-    Ok(Bridge {
-        name: name.to_owned(),
-        index: link.index,
-        subnet: Subnet::of(address, prefix),
-        gateway: address,
-    })
+    Ok(Bridge::new(name, link.index, address, prefix))
 }
 
 /// The first default pool that the host does not use; the bridge gets its first address.
@@ -280,13 +298,13 @@ pub(crate) fn route_loopback(bridge: &str) -> Result<(), NetworkError> {
 /// containers that ended may still be there: the kernel removes them when it has time.
 pub(crate) fn remove(install: InstallId, bridge: &Bridge, socket: &mut Socket) {
     let links = route::links(socket).unwrap_or_default();
-    let own = |link: &Link| link.index == bridge.index && link.alias == alias(install);
+    let own = |link: &Link| link.index == bridge.index() && link.alias == alias(install);
     let port_alias = alias_prefix(install);
     let foreign =
-        |link: &Link| link.master == Some(bridge.index) && !link.alias.starts_with(&port_alias);
+        |link: &Link| link.master == Some(bridge.index()) && !link.alias.starts_with(&port_alias);
     if links.iter().any(own)
         && !links.iter().any(foreign)
-        && let Err(error) = socket.transact(vec![route::remove_link(bridge.index)])
+        && let Err(error) = socket.transact(vec![route::remove_link(bridge.index())])
     {
         tracing::warn!(bridge = bridge.name, %error, "cannot remove the bridge");
     }

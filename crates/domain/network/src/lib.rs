@@ -5,6 +5,7 @@ mod bridge;
 mod endpoint;
 mod error;
 mod firewall;
+mod forwarder;
 mod link;
 mod network;
 mod pool;
@@ -13,6 +14,7 @@ mod resolvers;
 mod service;
 mod subnet;
 mod sysctl;
+mod wait;
 mod warnings;
 
 pub use endpoint::{

@@ -24,10 +24,10 @@ const INSIDE_SETTINGS: [(&str, &str); 2] = [("accept_ra", "0"), ("disable_ipv6",
 const BRIDGE_FIREWALL: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// What a link is made of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
     pub(crate) id: ContainerId,
-    pub(crate) name: &'a str,
+    pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
     pub(crate) mac: [u8; 6],
     pub(crate) mtu: u32,
@@ -46,7 +46,7 @@ pub(crate) fn make(
     home: &OwnedFd,
     bridge: &Bridge,
     install: InstallId,
-    wanted: &Wanted<'_>,
+    wanted: &Wanted,
 ) -> Result<OwnedFd, NetworkError> {
     let (namespace, mut inside) =
         netns::create(prepare).map_err(kernel("cannot make a network namespace"))?;
@@ -60,7 +60,7 @@ pub(crate) fn make(
         index: INSIDE_INDEX,
         mac: wanted.mac,
         mtu: wanted.mtu,
-        peer: wanted.name,
+        peer: &wanted.name,
         namespace: home.as_fd(),
     };
     let requests = vec![
@@ -72,32 +72,43 @@ pub(crate) fn make(
     let what = format!("cannot make the link {} of a container", wanted.name);
     inside.transact(requests).map_err(kernel(what))?;
 
-    let through_firewall =
-        std::fs::read(BRIDGE_FIREWALL).is_ok_and(|value| value.starts_with(b"1"));
-    let alias = format!("{}{}", alias_prefix(install), wanted.id);
-    let port = route::Port {
-        name: wanted.name,
-        bridge: bridge.index,
-        alias: &alias,
-        hairpin: through_firewall,
-        // Where the firewall sees what passes between ports it decides that by itself.
-        isolated: !wanted.talk && !through_firewall,
-    };
     let what = format!(
         "cannot connect the link {} to the bridge {}",
         wanted.name, bridge.name
     );
-    let connected = host.transact(route::join_bridge(&port)).and_then(|()| {
+    let alias = format!("{}{}", alias_prefix(install), wanted.id);
+    let joined = join(host, bridge, &wanted.name, &alias, wanted.talk).and_then(|()| {
         // That a link has its other end now is worked through in a queue of the kernel, and what
         // is sent before is dropped; a first question would be repeated only after a second. To
         // ask for a link makes the kernel do that work at once (Linux 6.8; earlier ones do it
         // when they do).
-        route::link_named(host, wanted.name)?;
+        route::link_named(host, &wanted.name)?;
         route::link_numbered(&mut inside, INSIDE_INDEX)?;
-        route::link_numbered(host, bridge.index)
+        route::link_numbered(host, bridge.index())
     });
-    connected.map_err(kernel(what))?;
+    joined.map_err(kernel(what))?;
     Ok(namespace)
+}
+
+/// Makes a link in the host a port of the bridge.
+pub(crate) fn join(
+    host: &mut Socket,
+    bridge: &Bridge,
+    name: &str,
+    alias: &str,
+    talk: bool,
+) -> io::Result<()> {
+    let through_firewall =
+        std::fs::read(BRIDGE_FIREWALL).is_ok_and(|value| value.starts_with(b"1"));
+    let port = route::Port {
+        name,
+        bridge: bridge.index(),
+        alias,
+        hairpin: through_firewall,
+        // Where the firewall sees what passes between ports it decides that by itself.
+        isolated: !talk && !through_firewall,
+    };
+    host.transact(route::join_bridge(&port))
 }
 
 fn prepare() -> io::Result<Socket> {

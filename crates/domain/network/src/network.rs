@@ -1,5 +1,8 @@
 //! The default network: who is on it, and how one comes and goes.
 
+mod boot;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -17,11 +20,11 @@ use crate::bridge::{self, Bridge};
 use crate::endpoint::{AttachRequest, Attachment, Endpoint, Protocol, Published};
 use crate::error::NetworkError;
 use crate::firewall::{Firewall, Layout};
+use crate::forwarder::Forwarder;
 use crate::link::{self, kernel};
 use crate::pool::{Pool, Refusal};
 use crate::ports::Ports;
-use crate::resolvers;
-use crate::service::{NetworkConfig, Resolvers, Summary};
+use crate::service::{NetworkConfig, Summary};
 use crate::subnet::Subnet;
 use crate::sysctl;
 
@@ -29,6 +32,11 @@ use crate::sysctl;
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// The first bytes of every hardware address, as Docker's.
 const MAC_PREFIX: [u8; 2] = [0x02, 0x42];
+
+/// Number of UDP.
+const UDP: u8 = 17;
+/// For how many ports old streams are forgotten: each looks through all connections of the host.
+const FORGOTTEN_MAX: usize = 16;
 
 /// An engine's default network.
 pub(crate) struct Network {
@@ -38,6 +46,9 @@ pub(crate) struct Network {
     /// The namespace of the host, where the bridge is.
     home: OwnedFd,
     firewall: Option<Firewall>,
+    forwarder: Mutex<Option<Forwarder>>,
+    /// Held by who makes the bridge again.
+    mending: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -46,6 +57,17 @@ struct State {
     pool: Pool,
     ports: Ports,
     members: BTreeMap<ContainerId, Member>,
+    strangers: Strangers,
+    /// Addresses whose last holder had published ports: connections to it may still be known.
+    stale: BTreeSet<Ipv4Addr>,
+}
+
+/// Containers of an earlier engine that run on the network and could not be taken up.
+enum Strangers {
+    /// Nobody said yet who runs.
+    Unknown,
+    /// These, after a sweep.
+    Known(BTreeSet<ContainerId>),
 }
 
 /// Who is on the network, or about to be.
@@ -96,15 +118,23 @@ impl Network {
             sysctl::set(Path::new(FORWARD), "1")
                 .map_err(kernel(format!("cannot set {FORWARD} to 1")))?;
         }
+        let strangers = match bridge::has_links_of(config.install_id, &mut socket) {
+            true => Strangers::Unknown,
+            false => Strangers::Known(BTreeSet::new()),
+        };
         Ok(Self {
             id: network_id(config, name),
             config: config.clone(),
             home,
             firewall,
+            forwarder: Mutex::new(None),
+            mending: Mutex::new(()),
             state: Mutex::new(State {
                 pool: Pool::new(subnet, bridge.gateway, range),
                 ports: Ports::default(),
                 members: BTreeMap::new(),
+                strangers,
+                stale: BTreeSet::new(),
             }),
             bridge,
         })
@@ -202,7 +232,8 @@ impl Network {
         request: &AttachRequest,
         endpoint: String,
     ) -> Result<Attachment, NetworkError> {
-        let (address, published) = match self.state().members.get(&id) {
+        let mut state = self.state();
+        let (address, published) = match state.members.get(&id) {
             Some(member) => (member.address, member.published.clone()),
             None => {
                 return Err(NetworkError::Unavailable(format!(
@@ -211,32 +242,42 @@ impl Network {
                 )));
             }
         };
+        let stale = state.stale.remove(&address);
+        drop(state);
+        if stale {
+            // Who still speaks to the last holder must not reach the next one. Here and not when
+            // that one went: it takes a millisecond, and addresses rest long.
+            forget(conntrack::forget_answered_by(address));
+        }
         let mut host = route::open().map_err(kernel("cannot open a netlink socket"))?;
         let [a, b, c, d] = address.octets();
         let mac = request
             .mac
             .unwrap_or([MAC_PREFIX[0], MAC_PREFIX[1], a, b, c, d]);
-        let name = format!("veth{:.7}", random_hex::<4>()?);
-        let wanted = link::Wanted {
+        let mtu = bridge::mtu(&self.config, &mut host);
+        let mut wanted = link::Wanted {
             id,
-            name: &name,
+            name: link_name()?,
             address,
             mac,
-            mtu: bridge::mtu(&self.config, &mut host),
+            mtu,
             talk: self.config.talk,
         };
-        let namespace = link::make(
-            &mut host,
-            &self.home,
-            &self.bridge,
-            self.config.install_id,
-            &wanted,
-        )?;
+        let install = self.config.install_id;
+        let seen = self.bridge.index();
+        let namespace = match link::make(&mut host, &self.home, &self.bridge, install, &wanted) {
+            Err(_) if self.mend(seen)? => {
+                // The first one's link goes when the kernel has time: a name of its own.
+                wanted.name = link_name()?;
+                link::make(&mut host, &self.home, &self.bridge, install, &wanted)?
+            }
+            made => made?,
+        };
         self.publish(&published, address)?;
         let endpoint = Endpoint {
             network: self.id.clone(),
             id: endpoint,
-            link: name,
+            link: wanted.name,
             address,
             prefix: self.bridge.subnet.prefix(),
             gateway: self.bridge.gateway,
@@ -264,44 +305,19 @@ impl Network {
         }
         let what = format!("cannot publish the ports of {address}");
         firewall.publish(ports, address).map_err(kernel(what))?;
-        for port in ports.iter().filter(|port| port.protocol == Protocol::Udp) {
-            // A stream that was sent while nobody answered would never be redirected.
-            forget(conntrack::forget_addressed_to(17, port.host_port));
+        let streams = ports.iter().filter(|port| port.protocol == Protocol::Udp);
+        for port in streams.take(FORGOTTEN_MAX) {
+            // A stream that began when nobody answered, or somebody else, would never come here.
+            forget(conntrack::forget_addressed_to(UDP, port.host_port));
         }
-        Ok(())
-    }
-
-    pub(crate) fn adopt(&self, id: ContainerId, endpoint: &Endpoint) -> Result<(), NetworkError> {
-        let mut state = self.state();
-        let state = &mut *state;
-        if state.members.contains_key(&id) {
-            return Ok(());
-        }
-        let address = endpoint.address;
-        let taken = state.pool.take(id, address);
-        taken.map_err(|refusal| self.refused(refusal, Some(address)))?;
-        for (place, port) in endpoint.published.iter().enumerate() {
-            if let Err(refusal) = state.ports.adopt(port) {
-                let before = endpoint.published.iter().take(place);
-                before.for_each(|port| state.ports.release(port));
-                state.pool.give_back(address);
-                return Err(NetworkError::Taken(refusal.0));
-            }
-        }
-        if let Some(firewall) = &self.firewall {
-            firewall.adopt(&endpoint.published, address);
-        }
-        let member = Member {
-            address,
-            published: endpoint.published.clone(),
-            endpoint: Some(endpoint.clone()),
-        };
-        state.members.insert(id, member);
         Ok(())
     }
 
     pub(crate) fn detach(&self, id: ContainerId) {
         let mut state = self.state();
+        if let Strangers::Known(strangers) = &mut state.strangers {
+            strangers.remove(&id);
+        }
         let Some(member) = state.members.remove(&id) else {
             return;
         };
@@ -313,48 +329,9 @@ impl Network {
             .iter()
             .for_each(|port| state.ports.release(port));
         state.pool.give_back(member.address);
-        drop(state);
         if !member.published.is_empty() {
-            // Who goes on to speak to the port must come to its next holder, not to the next one
-            // that gets this address.
-            forget(conntrack::forget_answered_by(member.address));
+            state.stale.insert(member.address);
         }
-    }
-
-    pub(crate) fn sweep(&self, live: &BTreeSet<ContainerId>) {
-        let members: Vec<ContainerId> = self.state().members.keys().copied().collect();
-        for id in members.into_iter().filter(|id| !live.contains(id)) {
-            self.detach(id);
-        }
-        if let Some(firewall) = &self.firewall
-            && let Err(error) = firewall.settle()
-        {
-            tracing::error!(%error, "cannot set up the firewall table");
-        }
-        if let Err(error) = self.remove_links(live) {
-            tracing::warn!(%error, "cannot remove the links of containers that are gone");
-        }
-    }
-
-    /// Removes links of containers that are gone: their namespaces are held by somebody, or they
-    /// would be gone, too.
-    fn remove_links(&self, live: &BTreeSet<ContainerId>) -> std::io::Result<()> {
-        let mut socket = route::open()?;
-        let prefix = link::alias_prefix(self.config.install_id);
-        for link in route::links(&mut socket)? {
-            let id = link
-                .alias
-                .strip_prefix(&prefix)
-                .and_then(|id| id.parse().ok());
-            if id.is_some_and(|id| !live.contains(&id) && !self.state().members.contains_key(&id)) {
-                tracing::info!(
-                    link = link.name,
-                    "a link of a container that is gone is removed"
-                );
-                socket.transact(vec![route::remove_link(link.index)])?;
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn summary(&self) -> Summary {
@@ -373,30 +350,16 @@ impl Network {
             endpoints,
         }
     }
-
-    pub(crate) fn resolvers(&self) -> Resolvers {
-        resolvers::of_host().usable()
-    }
-
-    pub(crate) fn close(&self) {
-        if !self.state().members.is_empty() {
-            return;
-        }
-        if let Some(firewall) = &self.firewall
-            && let Err(error) = firewall.remove()
-        {
-            tracing::warn!(%error, "cannot remove the firewall table");
-        }
-        if let Ok(mut socket) = route::open() {
-            bridge::remove(self.config.install_id, &self.bridge, &mut socket);
-        }
-    }
 }
 
 /// The id of the default network: the same for every engine on the same data root.
 fn network_id(config: &NetworkConfig, bridge: &str) -> String {
     let text = format!("berth default network {} {bridge}", config.install_id);
     hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn link_name() -> Result<String, NetworkError> {
+    Ok(format!("veth{:.7}", random_hex::<4>()?))
 }
 
 fn random_hex<const BYTES: usize>() -> Result<String, NetworkError> {

@@ -16,15 +16,15 @@ const ENTRIES_MAX: usize = 32;
 pub(crate) struct Host {
     /// Servers that are reached from everywhere.
     pub(crate) servers: Vec<IpAddr>,
-    /// The first server that only the host itself reaches.
+    /// The first server that only the host itself reaches: on its loopback, or by IPv6, which
+    /// the default network has not.
     pub(crate) local: Option<IpAddr>,
     search: Vec<String>,
     options: Vec<String>,
 }
 
 impl Host {
-    /// Without the servers that a container cannot reach: those of the host's loopback, and those
-    /// of IPv6, which the default network has not.
+    /// Without the servers that a container cannot reach.
     pub(crate) fn usable(self) -> Resolvers {
         Resolvers {
             servers: self.servers.iter().map(IpAddr::to_string).collect(),
@@ -71,10 +71,10 @@ fn parse(text: &str) -> Host {
                     .next()
                     .and_then(|text| text.parse::<IpAddr>().ok());
                 match address {
-                    Some(address) if address.is_loopback() => {
+                    Some(address) if address.is_loopback() || address.is_ipv6() => {
                         host.local = host.local.or(Some(address));
                     }
-                    Some(address) if address.is_ipv4() && host.servers.len() < ENTRIES_MAX => {
+                    Some(address) if host.servers.len() < ENTRIES_MAX => {
                         host.servers.push(address);
                     }
                     _ => {}
@@ -132,6 +132,7 @@ mod tests {
             &[],
             Some("::1"),
         );
+        check("nameserver 2001:db8::1\n", "", &[], Some("2001:db8::1"));
         check("", "nameserver 9.9.9.9\n", &[], None);
     }
 

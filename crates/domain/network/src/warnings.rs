@@ -3,7 +3,9 @@
 use std::fs;
 
 use berth_sys::netlink::nft::Tables;
+use berth_sys::netlink::route::{self, Link};
 
+use crate::link::alias_prefix;
 use crate::service::NetworkConfig;
 
 /// Where the kernel lists the tables of the older packet filter in this namespace.
@@ -14,6 +16,12 @@ pub(crate) fn of(config: &NetworkConfig, bridge: &str) -> Vec<String> {
     let mut warnings = Vec::new();
     if !config.firewall {
         warnings.push("Published ports are not forwarded and what containers send keeps their addresses: the engine runs with --iptables=false".to_owned());
+    }
+    let foreign = foreign_ports(config, bridge);
+    if foreign > 0 {
+        warnings.push(format!(
+            "Others use the bridge {bridge}, too ({foreign} of its links are not this engine's), and may give the same addresses to theirs: choose another bridge with --bridge"
+        ));
     }
     let own = format!("berth-{}", config.install_id);
     let chains = Tables::open().and_then(|mut tables| tables.dropping_forward_chains());
@@ -32,4 +40,20 @@ pub(crate) fn of(config: &NetworkConfig, bridge: &str) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// How many links on the bridge are others'.
+fn foreign_ports(config: &NetworkConfig, bridge: &str) -> usize {
+    let links = route::open()
+        .and_then(|mut socket| route::links(&mut socket))
+        .unwrap_or_default();
+    let index = links
+        .iter()
+        .find(|link| link.name == bridge)
+        .map(|link| link.index);
+    let own = alias_prefix(config.install_id);
+    let foreign = |link: &&Link| {
+        link.master.is_some() && link.master == index && !link.alias.starts_with(&own)
+    };
+    links.iter().filter(foreign).count()
 }

@@ -118,6 +118,10 @@ fn what_others_flush_is_put_back() {
             nft(&["list", "ruleset"]).contains(TABLE)
         });
         assert!(ask_from(&lan.namespace, to(HOST, 8080)).is_err());
+        // Handles are new ones each time a table is made: it was made once, and not for ever.
+        let handles = nft(&["-a", "list", "table", "ip", TABLE]);
+        assert!(ask_from(&lan.namespace, to(HOST, 8080)).is_err());
+        assert_eq!(nft(&["-a", "list", "table", "ip", TABLE]), handles);
     });
 }
 
@@ -223,6 +227,14 @@ fn ports_that_others_have() {
             sentence.contains("cannot assign requested address"),
             "{sentence}"
         );
+        // The remains of an ended connection are nobody.
+        let ended = TcpListener::bind("0.0.0.0:8095").unwrap();
+        let mut client = TcpStream::connect(to(HOST, 8095)).unwrap();
+        drop(ended.accept().unwrap());
+        client.read_to_end(&mut Vec::new()).unwrap();
+        drop((client, ended));
+        attach(&networks, 3, &[publish(ALL, 8095, 80)]);
+        networks.detach(id(3));
         // And the other way round.
         assert!(TcpListener::bind("0.0.0.0:8080").is_err());
         // What failed took nothing: neither an address nor a part of its ports.
@@ -457,5 +469,67 @@ fn a_name_that_is_no_bridges_and_a_subnet_that_is_in_use() {
             again.summary().unwrap().subnet,
             (Ipv4Addr::new(172, 18, 0, 0), 16)
         );
+    });
+}
+
+#[test]
+fn a_thousand_ports_of_one_container() {
+    on_a_host(|_| {
+        let networks = Networks::open(config());
+        let ports: Vec<PortRequest> = (20_000..21_200)
+            .map(|port| publish(ALL, port, port))
+            .collect();
+        let server = attach(&networks, 1, &ports);
+        serve(&server.namespace, 21_199);
+        ask(to(HOST, 21_199)).unwrap();
+        nft(&["flush", "ruleset"]);
+        eventually("all the ports", || {
+            nft(&["list", "ruleset"]).matches("tcp . 2").count() == ports.len()
+        });
+        networks.detach(id(1));
+        assert!(!nft(&["list", "ruleset"]).contains("tcp . 2"));
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_removes_is_made_again() {
+    on_a_host(|lan| {
+        let networks = Networks::open(config());
+        let old = attach(&networks, 1, &[publish(ALL, 8080, 80)]);
+        serve(&old.namespace, 80);
+        let mut socket = route::open().unwrap();
+        let bridge = route::link_named(&mut socket, "docker0").unwrap().unwrap();
+        socket
+            .transact(vec![route::remove_link(bridge.index)])
+            .unwrap();
+        assert!(ask(to(HOST, 8080)).is_err());
+        let new = attach(&networks, 2, &[]);
+        assert_eq!(new.endpoint.gateway, BRIDGE);
+        for address in [HOST, Ipv4Addr::LOCALHOST] {
+            ask(to(address, 8080)).unwrap();
+        }
+        ask_from(&lan.namespace, to(HOST, 8080)).unwrap();
+        ask_from(&new.namespace, to(old.endpoint.address, 80)).unwrap();
+    });
+}
+
+#[test]
+fn an_engine_that_knows_not_who_runs_leaves_everything() {
+    on_a_host(|_| {
+        let networks = Networks::open(config());
+        let server = attach(&networks, 1, &[publish(ALL, 8080, 80)]);
+        serve(&server.namespace, 80);
+        drop(networks);
+        // It ends before it has looked.
+        Networks::open(config()).close();
+        ask(to(HOST, 8080)).unwrap();
+        // It could not take the container up.
+        let again = Networks::open(config());
+        again.sweep(&BTreeSet::from([id(1)]));
+        again.close();
+        assert!(links().contains(&server.endpoint.link));
+        again.detach(id(1));
+        again.close();
+        assert!(!links().contains(&"docker0".to_owned()));
     });
 }

@@ -12,7 +12,7 @@ const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 #[test]
 fn a_container_has_an_address_and_a_way_out() {
-    on_a_host(|lan| {
+    on_hosts_of_both_sorts(|lan| {
         let networks = Networks::open(config());
         let first = attach(&networks, 1, &[]);
         let second = attach(&networks, 2, &[]);
@@ -44,7 +44,7 @@ fn a_container_has_an_address_and_a_way_out() {
 
 #[test]
 fn a_published_port_answers_everybody() {
-    on_a_host(|lan| {
+    on_hosts_of_both_sorts(|lan| {
         let networks = Networks::open(config());
         let server = attach(&networks, 1, &[publish(ALL, 8080, 80)]);
         let client = attach(&networks, 2, &[]);
@@ -99,7 +99,7 @@ fn a_port_of_one_address_is_not_one_of_another() {
 
 #[test]
 fn containers_that_may_not_talk_are_reached_by_their_published_ports_only() {
-    on_a_host(|lan| {
+    on_hosts_of_both_sorts(|lan| {
         let networks = Networks::open(NetworkConfig {
             talk: false,
             ..config()

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use berth_store::StoreError;
 use berth_types::{ContainerId, ErrorKind, InstallId, LayerId};
-use berth_unpack::UnpackError;
+use berth_unpack::{JournalError, UnpackError};
 
+use crate::archive::ArchiveError;
 use crate::chain::DEPTH_MAX;
 
 /// An operation of the storage that failed.
@@ -19,6 +20,12 @@ pub enum StorageError {
     /// An archive was not unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// A layer cannot be put together again.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A tree was not written to its end.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The file system failed.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -68,6 +75,8 @@ impl StorageError {
         match self {
             Self::Store(e) => e.kind(),
             Self::Unpack(e) => e.kind(),
+            Self::Journal(e) => e.kind(),
+            Self::Archive(e) => e.kind(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unavailable,
                 _ => ErrorKind::Internal,

@@ -141,7 +141,7 @@ fn check_directories(inner: &Inner, report: &mut Report) -> Result<(), StorageEr
                 Name::Id(id) if !known.ids.contains(&id) => {
                     report.add(FindingKind::Unknown, name, format!("nothing knows {shown}"));
                 }
-                Name::Temporary if in_use.contains(&name) => {}
+                Name::Temporary | Name::Removing if in_use.contains(&name) => {}
                 Name::Temporary | Name::Removing => {
                     report.add(
                         FindingKind::Leftover,

@@ -264,7 +264,7 @@ fn remove_one(inner: &Inner, id: LayerId) -> Result<Option<LayerId>, StorageErro
 }
 
 /// Removes a layer's row and its claim on its parent.
-fn forget(txn: &mut WriteTxn<'_>, id: LayerId) -> Result<Option<LayerId>, StorageError> {
+pub(crate) fn forget(txn: &mut WriteTxn<'_>, id: LayerId) -> Result<Option<LayerId>, StorageError> {
     let layer = txn.get(&LAYERS, &id)?.ok_or(StorageError::NoLayer(id))?;
     let owners = claims::owners(txn, id)?;
     if !owners.is_empty() {

@@ -29,18 +29,23 @@ mod fsck;
 mod layers;
 mod layout;
 mod record;
+mod retire;
 mod service;
 mod snapshots;
+mod streams;
 mod sweep;
 mod tree;
+mod workspace;
 
 pub use chain::{DEPTH_MAX, chain_id};
 pub use error::StorageError;
 pub use fsck::{Finding, FindingKind};
 pub use layout::Paths;
 pub use record::Layer;
+pub use retire::{Claim, Retired};
 pub use service::Storage;
 pub use snapshots::Snapshot;
+pub use streams::LayerStream;
 pub use tree::Usage;
 
 /// The places in this crate where a test may end the process; see [`berth_store::failpoint`].
@@ -48,6 +53,8 @@ pub const FAILPOINTS: &[&str] = &[
     "storage.ingest.after-unpack",
     "storage.ingest.after-rename",
     "storage.ingest.after-commit",
+    "storage.retire.after-commit",
+    "storage.retire.after-rename",
     "storage.layer-removal.after-commit",
     "storage.layer-removal.after-rename",
     "storage.prepare.before-rename",

@@ -1,21 +1,23 @@
 //! The storage's verbs. Each blocks: async callers use a blocking thread.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use berth_store::{Db, WriteTxn};
+use berth_store::{Db, WriteError, WriteTxn};
 use berth_types::{ContainerId, LayerId};
-use berth_unpack::Unpacker;
+use berth_unpack::{Budget, Unpacker};
 
 use crate::error::StorageError;
 use crate::fsck::{self, Finding};
 use crate::layout::{Paths, Root};
 use crate::record::Layer;
+use crate::retire::{self, Claim, Retired};
 use crate::snapshots::{self, Snapshot};
+use crate::streams::LayerStream;
 use crate::tree::Usage;
-use crate::{layers, sweep};
+use crate::{layers, streams, sweep, workspace};
 
 /// The bytes below one data root; clones are the same one.
 #[derive(Clone)]
@@ -62,6 +64,11 @@ impl Storage {
         &self.inner.root.paths
     }
 
+    /// Who unpacks archives here.
+    pub fn unpacker(&self) -> &Unpacker {
+        &self.inner.unpacker
+    }
+
     /// Unpacks one archive, a tar in any of the usual compressions, as a layer upon `parent`, and
     /// lets `owner` claim it (see [`crate::claims`]). The same layer upon the same parent is
     /// kept once.
@@ -100,6 +107,66 @@ impl Storage {
     /// [`StorageError::LayerInUse`], or the removal failed; it is finished at the next start then.
     pub fn remove_layer(&self, id: LayerId) -> Result<(), StorageError> {
         layers::remove(&self.inner, id)
+    }
+
+    /// Lets `owner` claim a layer if it is there.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn claim_layer(&self, owner: &str, id: LayerId) -> Result<Option<Layer>, StorageError> {
+        retire::claim(&self.inner, owner, id)
+    }
+
+    /// Gives up what a domain claims together with why: in one commit `change` removes the
+    /// holders' rows and answers with their claims, and the layers that nobody claims any more
+    /// lose their rows. Their names are free afterwards; [`Storage::discard`] deletes the files.
+    ///
+    /// # Errors
+    /// What `change` answers, or the store fails.
+    pub fn retire<T, E>(
+        &self,
+        change: impl FnOnce(&mut WriteTxn<'_>) -> Result<(T, Vec<Claim>), E> + Send + 'static,
+    ) -> Result<(T, Retired), WriteError<E>>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        retire::retire(&self.inner, change)
+    }
+
+    /// Deletes the files of retired layers. What cannot be deleted is logged, and tried again at
+    /// the next start.
+    pub fn discard(&self, retired: Retired) {
+        retire::discard(&self.inner, retired);
+    }
+
+    /// The exact tar stream that a layer was unpacked from.
+    ///
+    /// # Errors
+    /// There is no such layer, or its journal cannot be read.
+    pub fn layer_stream(&self, id: LayerId) -> Result<LayerStream, StorageError> {
+        streams::open(&self.inner, id)
+    }
+
+    /// Unpacks an archive that is no layer into a directory that lasts as long as `work` does.
+    ///
+    /// # Errors
+    /// The archive is refused, the disk is full, or what `work` answers.
+    pub fn with_unpacked<T, E: From<StorageError>>(
+        &self,
+        archive: OwnedFd,
+        budget: &Budget,
+        work: impl FnOnce(BorrowedFd<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        workspace::with_unpacked(&self.inner, archive, budget, work)
+    }
+
+    /// A container's own files, opened: the overlay's upper directory.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSnapshot`], or the file system fails.
+    pub fn open_upper(&self, id: ContainerId) -> Result<OwnedFd, StorageError> {
+        snapshots::open_upper(&self.inner, id)
     }
 
     /// For a domain at start: gives up the claims of owners that `is_gone` knows to be gone, and

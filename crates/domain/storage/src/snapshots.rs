@@ -148,6 +148,12 @@ fn free_name(directory: &OwnedFd, name: &str) -> Result<Option<String>, Errno> {
     }
 }
 
+pub(crate) fn open_upper(inner: &Inner, id: ContainerId) -> Result<OwnedFd, StorageError> {
+    let snapshot = prepare(inner, id)?;
+    open_directory(&inner.root.overlay, format!("{id}/diff"))
+        .map_err(StorageError::io("open", snapshot.upper))
+}
+
 pub(crate) fn usage(inner: &Inner, id: ContainerId) -> Result<Usage, StorageError> {
     let path = inner.root.paths.upper(id);
     let name = format!("{id}/diff");

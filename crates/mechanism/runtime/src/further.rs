@@ -98,6 +98,11 @@ impl Pending {
         self.process
     }
 
+    /// Whether it is to have a terminal.
+    pub fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
     /// Ends it, wherever it is.
     pub fn kill(&self) {
         // That it has ended by itself is as good.

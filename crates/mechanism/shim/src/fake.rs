@@ -322,7 +322,7 @@ mod tests {
     use berth_types::oci::Spec;
     use std::io::Read;
 
-    fn request(byte: u8) -> LaunchRequest {
+    pub(super) fn request(byte: u8) -> LaunchRequest {
         let bundle = Bundle {
             spec: Spec::default(),
             rootfs: Rootfs::Directory("/".into()),
@@ -345,7 +345,7 @@ mod tests {
         }
     }
 
-    fn end_of(link: &mut UnixStream) -> Option<Event> {
+    pub(super) fn end_of(link: &mut UnixStream) -> Option<Event> {
         link.set_nonblocking(false).unwrap();
         let mut bytes = Vec::new();
         link.read_to_end(&mut bytes).unwrap();

@@ -144,11 +144,54 @@ fn a_further_process_with_a_terminal() {
     let mut task = place.start();
     let script = "busybox tty; busybox stty size; read line; echo got $line; exit 3";
     let (mut exec, mut client) = start(&*task, terminal("a", script), ALL).unwrap();
+    let mut shown = [0; 19];
+    client.read_exact(&mut shown).unwrap();
+    assert_eq!(&shown, b"/dev/pts/0\r\n31 97\r\n");
+    task.resize(Some("a"), ConsoleSize::default()).unwrap();
     client.write_all(b"word\n").unwrap();
-    let text = String::from_utf8(read_to_end(&mut client)).unwrap();
-    assert!(text.contains("/dev/pts/0\r\n31 97\r\n"), "{text:?}");
-    assert!(text.ends_with("got word\r\n"), "{text:?}");
+    assert_eq!(read_to_end(&mut client), b"word\r\ngot word\r\n");
+    let gone = task.resize(Some("a"), ConsoleSize::default()).unwrap_err();
+    assert_eq!(gone.raw_os_error(), Some(3), "ended");
     assert_eq!(code(&mut exec), Some(3));
+    task.signal(9).unwrap();
+    assert_eq!(exit_of(&mut task).unwrap().code, 137);
+}
+
+#[test]
+fn a_container_that_stops_further_processes_does_not_stop_its_monitor() {
+    // The shell stops everything but itself, again and again.
+    let place = Place::new("while :; do kill -STOP -1; done");
+    let mut task = place.start();
+    std::thread::scope(|scope| {
+        let task = &*task;
+        let starting = scope.spawn(move || start(task, request("a", "echo out"), ALL).is_ok());
+        for _ in 0..50 {
+            task.terminal().unwrap();
+        }
+        task.signal(9).unwrap();
+        // It came as far as its program or not; either way somebody was told.
+        let _ = starting.join().unwrap();
+    });
+    assert_eq!(exit_of(&mut task).unwrap().code, 137);
+}
+
+#[test]
+fn what_stays_behind_does_not_hold_a_further_process_up() {
+    let place = Place::new("exec busybox sleep 1000");
+    let mut task = place.start();
+    let script = "busybox sleep 1000 & echo done";
+    let (mut exec, mut client) = start(&*task, request("a", script), ALL).unwrap();
+    assert_eq!(stream(1, &read_to_end(&mut client)), b"done\n");
+    assert_eq!(code(&mut exec), Some(0));
+    // One without a client, and one whose engine has gone.
+    let mut quiet = task
+        .exec(&request("b", "echo unheard; exit 8"), None, None)
+        .unwrap();
+    assert_eq!(code(&mut quiet), Some(8));
+    drop(
+        task.exec(&request("c", "echo unheard; exit 9"), None, None)
+            .unwrap(),
+    );
     task.signal(9).unwrap();
     assert_eq!(exit_of(&mut task).unwrap().code, 137);
 }

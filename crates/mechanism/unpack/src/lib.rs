@@ -28,6 +28,6 @@ mod unpacker;
 
 pub use budget::{Budget, Devices};
 pub use error::UnpackError;
-pub use journal::{JournalError, Reassembly, reassemble};
+pub use journal::{JournalError, Reassembly, reassemble, stream_length};
 pub use protocol::Format;
 pub use unpacker::{Unpacked, Unpacker};

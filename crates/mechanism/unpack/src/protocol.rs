@@ -26,6 +26,22 @@ pub const OPAQUE_LIMIT: u64 = 2 << 20;
 /// Archive, target directory, journal.
 const MAX_DESCRIPTORS: usize = 3;
 
+/// How an archive goes into a tree that is in use, rather than becoming a layer: names that mark
+/// a deletion in a layer are names like any other, and the top directory is left as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Destination {
+    /// The directory below the target that names are relative to, without symbolic links and
+    /// slashes at its ends; see [`path_to_text`]. Empty for the target itself. Links on the way of
+    /// an entry are resolved in the target and not in this directory.
+    pub directory: String,
+    /// Refuse to put a directory in place of anything else, and anything else in place of a
+    /// directory.
+    pub keep_kinds: bool,
+    /// User and group of everything that is made, instead of the archive's.
+    pub owner: Option<(u32, u32)>,
+}
+
 /// What the helper is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
@@ -35,6 +51,9 @@ pub struct Request {
     pub journal: bool,
     /// What the archive may ask for.
     pub budget: Budget,
+    /// Where it is no layer: what it is unpacked into.
+    #[serde(default)]
+    pub into: Option<Destination>,
 }
 
 /// The descriptors of a request, as the helper gets them.
@@ -128,7 +147,8 @@ pub fn text_to_path(text: &str) -> Option<Vec<u8>> {
 /// Sends a request with its descriptors, in the order archive, target, journal.
 ///
 /// # Errors
-/// The kernel's answer to `sendmsg(2)`, `EPIPE` when the helper is gone.
+/// The kernel's answer to `sendmsg(2)`, `EPIPE` when the helper is gone; `InvalidFilename` where
+/// the directory's path is too long for one request.
 pub fn send_request(
     socket: BorrowedFd<'_>,
     request: &Request,
@@ -138,6 +158,9 @@ pub fn send_request(
 ) -> io::Result<()> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
+    if line.len() > REQUEST_LIMIT {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    }
     let mut descriptors = vec![archive, target];
     descriptors.extend(journal);
     let mut space = [MaybeUninit::uninit(); control_space()];
@@ -224,6 +247,7 @@ mod tests {
                 bytes: u64::MAX,
                 ..Budget::default()
             },
+            into: None,
         };
         assert!(serde_json::to_vec(&request).unwrap().len() < REQUEST_LIMIT / 4);
     }

@@ -10,7 +10,7 @@ use berth_sys::rustix::fs::{Mode, OFlags, ResolveFlags, XattrFlags, fsetxattr, o
 use berth_types::Digest;
 
 use crate::protocol::{
-    Done, Fault, Format, REPORT_LIMIT, Report, Request, send_request, text_to_path,
+    self, Done, Fault, Format, REPORT_LIMIT, Report, Request, send_request, text_to_path,
 };
 use crate::{Budget, UnpackError};
 
@@ -71,13 +71,43 @@ impl Unpacker {
         journal: Option<BorrowedFd<'_>>,
         budget: &Budget,
     ) -> Result<Unpacked, UnpackError> {
-        let (mut socket, mut helper) = self.start()?;
         let request = Request {
             caller: std::process::id(),
             journal: journal.is_some(),
             budget: budget.clone(),
+            into: None,
         };
-        let archive = archive.into();
+        self.send(archive.into(), target, journal, request)
+    }
+
+    /// As [`Unpacker::unpack`], into a tree that is in use by others.
+    ///
+    /// # Errors
+    /// As [`Unpacker::unpack`].
+    pub fn unpack_into(
+        &self,
+        archive: impl Into<OwnedFd>,
+        target: BorrowedFd<'_>,
+        into: protocol::Destination,
+        budget: &Budget,
+    ) -> Result<Unpacked, UnpackError> {
+        let request = Request {
+            caller: std::process::id(),
+            journal: false,
+            budget: budget.clone(),
+            into: Some(into),
+        };
+        self.send(archive.into(), target, None, request)
+    }
+
+    fn send(
+        &self,
+        archive: OwnedFd,
+        target: BorrowedFd<'_>,
+        journal: Option<BorrowedFd<'_>>,
+        request: Request,
+    ) -> Result<Unpacked, UnpackError> {
+        let (mut socket, mut helper) = self.start()?;
         let sent = send_request(socket.as_fd(), &request, archive.as_fd(), target, journal);
         drop(archive);
         let mut report = Vec::new();

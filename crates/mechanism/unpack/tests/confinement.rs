@@ -136,6 +136,7 @@ fn the_helper_dies_with_its_caller() {
             caller: std::process::id(),
             journal: false,
             budget: Budget::default(),
+            into: None,
         };
         send_request(
             ours.as_fd(),
@@ -170,6 +171,7 @@ fn a_helper_without_its_caller_does_nothing() {
         caller: 1,
         journal: false,
         budget: Budget::default(),
+        into: None,
     };
     send_request(
         ours.as_fd(),

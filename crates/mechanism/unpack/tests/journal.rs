@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
 
-use berth_unpack::{JournalError, Unpacked, reassemble};
+use berth_unpack::{JournalError, Unpacked, reassemble, stream_length};
 use common::{Archive, Case, file_of, gzip, header, patched, unpacker};
 
 /// Unpacks with a journal.
@@ -29,6 +29,8 @@ fn read_back(case: &Case, journal: File) -> io::Result<Vec<u8>> {
 fn check(name: &str, archive: &[u8]) {
     let case = Case::new();
     let (_, journal) = unpack(&case, archive);
+    let length = stream_length(journal.try_clone().unwrap()).unwrap();
+    assert_eq!(length, archive.len() as u64, "{name}");
     let stream = read_back(&case, journal).unwrap();
     assert!(
         stream == archive,

@@ -31,7 +31,9 @@ use tokio::sync::{Semaphore, watch};
 use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
-use rest::{Api, ContainersApi, ExecApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SystemApi};
+use rest::{
+    Api, ContainersApi, ExecApi, FilesApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SystemApi,
+};
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
@@ -147,8 +149,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         exec: ExecApi {
             containers: containers.clone(),
         },
+        files: FilesApi::new(containers.clone()),
         images: ImagesApi {
             images: images.clone(),
+            containers: containers.clone(),
             storage: storage.clone(),
             imports: Arc::new(Semaphore::new(IMPORTS)),
         },

@@ -8,12 +8,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use berth_sys::netlink::nft::Changes;
-use berth_sys::rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use berth_sys::rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 
 use super::Table;
+use crate::wait::poll_for;
 
 /// How long nothing more must happen before the table is put back: a flush comes in pieces.
 const QUIET: Duration = Duration::from_millis(5);
+/// The longest that others' changes, one after the other, put it off.
+const QUIET_LAST: Duration = Duration::from_millis(100);
 /// The wait before the table is put back again soon after it was, doubled each time.
 const AGAIN_FIRST: Duration = Duration::from_millis(50);
 /// The longest such wait: two programs that fight for a table do not keep a core busy.
@@ -95,20 +98,22 @@ impl Watch {
     }
 
     fn watch(&mut self) -> io::Result<()> {
-        let mut removed = false;
+        let mut removed: Option<Instant> = None;
         loop {
-            match self.wait(removed.then_some(QUIET))? {
+            let late = removed.is_some_and(|since| since.elapsed() > QUIET_LAST);
+            match self.wait(removed.map(|_| QUIET))? {
                 Wake::End => return Ok(()),
-                Wake::Change => {
-                    removed |= self
-                        .changes
-                        .removed_from(&self.table.layout.table, self.own)?;
+                Wake::Change if !late => {
+                    let (table, own) = (&self.table.layout.table, self.own);
+                    if self.changes.removed_from(table, own)? {
+                        removed = removed.or_else(|| Some(Instant::now()));
+                    }
                 }
-                Wake::Time => {
+                Wake::Change | Wake::Time => {
                     if self.hold_back()? == Wake::End {
                         return Ok(());
                     }
-                    removed = !self.restore();
+                    removed = (!self.restore()).then(Instant::now);
                 }
             }
         }
@@ -173,16 +178,5 @@ impl Watch {
             (_, true) => Wake::Change,
             _ => Wake::Time,
         })
-    }
-}
-
-/// `poll(2)`; a signal is as good as the limit only where there is one.
-fn poll_for(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<usize> {
-    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-    loop {
-        match poll(watched, limit.as_ref()) {
-            Err(berth_sys::rustix::io::Errno::INTR) => {}
-            result => return Ok(result?),
-        }
     }
 }

@@ -28,7 +28,7 @@ pub const LAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 /// The bridge's address.
 pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
 /// How long an answer may take; also how long silence is waited for.
-const PATIENCE: Duration = Duration::from_millis(600);
+const PATIENCE: Duration = Duration::from_millis(400);
 const UPLINK_INDEX: u32 = 16;
 
 /// Runs a test on a host of its own.
@@ -46,6 +46,20 @@ pub fn on_a_host(test: impl FnOnce(&Lan) + Send) {
         })
     });
     run.map(drop).unwrap();
+}
+
+/// The same on a host whose firewall sees what passes between a bridge's ports, and on one whose
+/// firewall does not: `br_netfilter` may be there or not.
+pub fn on_hosts_of_both_sorts(test: impl Fn(&Lan) + Send + Sync) {
+    for seen in ["1", "0"] {
+        on_a_host(|lan| {
+            let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+            if std::path::Path::new(setting).exists() {
+                std::fs::write(setting, seen).unwrap();
+            }
+            test(lan);
+        });
+    }
 }
 
 /// Another machine on the host's uplink.

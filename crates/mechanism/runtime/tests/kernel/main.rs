@@ -5,6 +5,7 @@
 //! `--list`, and parts of names.
 
 mod exec;
+mod further;
 mod isolation;
 mod life;
 mod limits;
@@ -36,6 +37,7 @@ fn cases() -> impl Iterator<Item = Case> {
         exec::CASES,
         limits::CASES,
         life::CASES,
+        further::CASES,
     ]
     .into_iter()
     .flatten()

@@ -217,3 +217,73 @@ impl FakeTask {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{end_of, request};
+    use super::*;
+    use crate::launcher::Launcher;
+    use crate::protocol::Event;
+    use berth_types::launch::{Exec, StartFailureKind, Stdin};
+    use std::io::Read;
+
+    fn further(id: &str, terminal: bool) -> ExecRequest {
+        let mut exec = Exec {
+            id: id.into(),
+            process: Default::default(),
+            user: String::new(),
+            groups: Vec::new(),
+            stdin: Stdin::Null,
+        };
+        exec.process.terminal = terminal;
+        ExecRequest {
+            exec,
+            parked: Some(AttachWant::new(false, true, true)),
+        }
+    }
+
+    #[test]
+    fn further_processes_do_what_the_test_says() {
+        let fake = FakeLauncher::new();
+        let container = request(1);
+        let id = container.launch.id;
+        let task = fake.launch(&container, None, Vec::new()).unwrap();
+        let failure = StartFailure {
+            kind: StartFailureKind::NotExecutable,
+            message: "no x".into(),
+        };
+        fake.script_exec(ExecOutcome::Fails(failure.clone()));
+        fake.script_exec(ExecOutcome::Exits(b"out".to_vec(), 4));
+        let start = |further: &ExecRequest| {
+            let (client, parked) = UnixStream::pair().unwrap();
+            let exec = task.exec(further, None, Some(parked.into()));
+            exec.map(|exec| (exec, client))
+        };
+        let failed = start(&further("a", false));
+        assert!(matches!(failed, Err(LaunchError::Start(f)) if f == failure));
+        let (mut ended, mut client) = start(&further("b", false)).unwrap();
+        let end = end_of(&mut ended.take_link().unwrap());
+        assert_eq!(end, Some(Event::ExecExited(4)));
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).unwrap();
+        assert_eq!(seen, b"\x01\0\0\0\0\0\0\x03out");
+
+        let (mut runs, mut client) = start(&further("c", true)).unwrap();
+        let size = ConsoleSize {
+            height: 2,
+            width: 3,
+        };
+        task.resize(Some("c"), size).unwrap();
+        assert_eq!(fake.size(&id, Some("c")), Some(size));
+        let none = task.resize(None, size).unwrap_err();
+        assert_eq!(none.raw_os_error(), Some(ENOTTY));
+        assert!(fake.exec_output(&id, "c", Stream::Stdout, b"raw"));
+        assert!(fake.exit(&id, 0));
+        seen.clear();
+        client.read_to_end(&mut seen).unwrap();
+        assert_eq!(seen, b"raw");
+        let end = end_of(&mut runs.take_link().unwrap());
+        assert_eq!(end, Some(Event::ExecExited(137)));
+        assert_eq!(fake.execs().len(), 3);
+    }
+}

@@ -11,7 +11,6 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use berth_shim::protocol::{CONNECTIONS_MAX, Message, Resize, Running};
-use berth_shim::{AttachWant, TerminalState};
 use berth_sys::cgroup::Cgroup;
 use berth_sys::epoll::{Epoll, Event, Interest};
 use berth_sys::rustix::buffer::spare_capacity;
@@ -21,7 +20,6 @@ use berth_sys::spawn::ChildExits;
 use berth_sys::{memory, socket};
 use berth_types::Timestamp;
 use berth_types::launch::ExitRecord;
-use berth_types::oci::ConsoleSize;
 
 use super::connection::{Attached, Connection, Control, State};
 use super::control::{self, Order};
@@ -56,6 +54,8 @@ pub struct Bus {
     pub(super) children: Option<ChildExits>,
     /// Connections cannot be accepted for now.
     deaf: bool,
+    /// Clients have left, and perhaps memory that only they needed.
+    untidy: bool,
     watched: [Watched; 2],
     buffer: Vec<u8>,
 }
@@ -76,6 +76,7 @@ impl Bus {
             record: None,
             children: ChildExits::new().ok(),
             deaf: false,
+            untidy: false,
             watched: Default::default(),
             buffer: Vec::new(),
         };
@@ -85,8 +86,9 @@ impl Bus {
             ..Control::default()
         };
         bus.connect(control, State::Control(engine));
+        let raw = bus.sessions.iter().any(|s| s.terminal.is_some());
         for (want, socket) in launched.parked {
-            bus.attach_parked(want, socket);
+            bus.attach_parked(INIT, raw, want, socket);
         }
         bus
     }
@@ -99,12 +101,13 @@ impl Bus {
         // What ended before it was watched is seen now.
         self.reap();
         loop {
-            let restless = self.deaf || self.buffer.capacity() > 0;
-            let limit = match self.conclude() {
-                Some(Duration::ZERO) => return,
-                limit => limit.or(restless.then_some(QUIET)),
-            };
+            let limit = self.conclude();
+            if limit == Some(Duration::ZERO) {
+                return;
+            }
             self.settle(&epoll);
+            let restless = self.deaf || self.untidy || self.buffer.capacity() > 0;
+            let limit = limit.or(restless.then_some(QUIET));
             let mut quiet = true;
             // The kernel refuses a wait only for arguments that are wrong for good.
             let Ok(events) = epoll.wait(limit) else {
@@ -130,7 +133,7 @@ impl Bus {
         for session in &mut self.sessions {
             session.settle(epoll, &self.connections);
         }
-        let mut withdrawn = Vec::new();
+        let mut departed = Vec::new();
         for (slot, token) in self.connections.iter_mut().zip(watched::CONNECTIONS..) {
             let Some(connection) = slot else { continue };
             let over = connection.is_over();
@@ -143,13 +146,24 @@ impl Bus {
             let (fd, watched) = (connection.socket.as_fd(), &mut connection.watched);
             watched.set(epoll, fd, token, wanted);
             if over {
-                if let State::Control(control) = &connection.state {
-                    withdrawn.extend(control.exec);
-                }
-                *slot = None;
+                departed.extend(slot.take());
             }
         }
-        withdrawn.into_iter().for_each(|key| self.withdraw(key));
+        departed
+            .into_iter()
+            .for_each(|connection| self.part_with(connection.state));
+    }
+
+    /// A connection is over.
+    fn part_with(&mut self, state: State) {
+        self.untidy = true;
+        match state {
+            State::Control(control) => control.exec.into_iter().for_each(|key| self.withdraw(key)),
+            State::Attached(Attached { session, want, .. }) if self.record.is_none() => {
+                self.announce(session, None, &want.announce, ": ended");
+            }
+            State::Attached(_) => {}
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -262,11 +276,6 @@ impl Bus {
         }
     }
 
-    fn attach_parked(&mut self, want: AttachWant, socket: UnixStream) {
-        let raw = self.session(INIT).is_some_and(|s| s.terminal.is_some());
-        self.connect(socket, State::Attached(Attached::new(INIT, raw, want)));
-    }
-
     /// Takes a connection in, or closes it at once when there are too many.
     pub(super) fn connect(&mut self, socket: UnixStream, state: State) {
         let Ok(connection) = Connection::new(socket, state) else {
@@ -288,12 +297,17 @@ impl Bus {
             return;
         };
         let session = connection.session();
-        if event.writable
-            && connection.flush()
-            && let Some(key) = session
-            && let Some(session) = self.session(key)
-        {
-            session.ending.iter_mut().for_each(Patience::note_progress);
+        if event.writable {
+            let progress = connection.flush();
+            let is_stale = connection.is_stale();
+            if let Some(session) = session.and_then(|key| self.session(key))
+                && progress
+            {
+                session.ending.iter_mut().for_each(Patience::note_progress);
+            }
+            if is_stale {
+                self.redraw(slot);
+            }
         }
         if event.readable {
             self.obey(slot);
@@ -346,41 +360,11 @@ impl Bus {
         }
     }
 
-    fn attach(&mut self, slot: usize, want: AttachWant) {
-        let raw = self.session(INIT).is_some_and(|s| s.terminal.is_some());
-        self.answer(slot, &Message::Done(0));
-        if let Some(Some(connection)) = self.connections.get_mut(slot) {
-            connection.state = State::Attached(Attached::new(INIT, raw, want));
-        }
-    }
-
-    fn resize(&mut self, exec: Option<String>, size: ConsoleSize) -> std::io::Result<()> {
-        let session = match exec {
-            Some(id) => self.further(&id),
-            None => self.session(INIT),
-        };
-        let session = session.ok_or(Errno::SRCH)?;
-        let terminal = session.terminal.as_mut().ok_or(Errno::NOTTY)?;
-        terminal.resize(size)
-    }
-
-    fn terminal_state(&mut self) -> Option<TerminalState> {
-        let on_it = self.connections.iter().flatten();
-        let (mut typing, mut watching) = (0, 0);
-        for connection in on_it.filter(|c| c.session() == Some(INIT) && !c.gone) {
-            match &connection.state {
-                State::Attached(attached) if attached.want.stdin => typing += 1,
-                _ => watching += 1,
-            }
-        }
-        let terminal = self.session(INIT)?.terminal.as_ref()?;
-        terminal.state(typing, watching).ok()
-    }
-
     /// Nothing has happened for a while.
     fn rest(&mut self) {
-        self.deaf = false;
+        (self.deaf, self.untidy) = (false, false);
         self.buffer = Vec::new();
+        self.forget_screens();
         if let Some(log) = &mut self.place.log {
             log.release_memory();
         }

@@ -57,6 +57,8 @@ pub struct Attached {
     pub want: AttachWant,
     /// A terminal's bytes go out as they are.
     raw: bool,
+    /// Output was skipped, and the screen is to be drawn anew once there is room.
+    stale: bool,
     /// The client may still send input.
     pub input_open: bool,
     /// Output bytes that were skipped and not reported yet; always 0 for a following client.
@@ -69,6 +71,7 @@ impl Attached {
             session,
             want,
             raw,
+            stale: false,
             input_open: true,
             lost: 0,
         }
@@ -117,9 +120,13 @@ impl Connection {
         if self.gone || attached.session != session || !attached.wants(stream) {
             return;
         }
+        if attached.stale {
+            return;
+        }
         let room = QUEUE_MAX.saturating_sub(self.outgoing.len() + 3 * OUTPUT_HEADER_LEN);
         if attached.want.role == Role::Watch && !self.outgoing.is_empty() && data.len() > room {
             attached.lost += data.len() as u64;
+            attached.stale = attached.raw && attached.want.screen;
             return;
         }
         let framed = output_header(stream.number(), data.len() as u32);
@@ -127,6 +134,39 @@ impl Connection {
         self.report_lost();
         if self.outgoing.send(&self.socket, header, data).is_err() {
             self.abandon();
+        }
+    }
+
+    /// Whether the client waits for its screen to be drawn anew, and has room for that.
+    pub fn is_stale(&self) -> bool {
+        matches!(&self.state, State::Attached(attached) if attached.stale)
+            && self.outgoing.is_empty()
+            && !self.gone
+    }
+
+    /// Whether the client needs the screen of a session.
+    pub fn is_shown(&self, session: u64) -> bool {
+        matches!(&self.state, State::Attached(a) if a.session == session && a.want.screen)
+            && !self.gone
+    }
+
+    /// Shows the client the whole screen; from here on it is up to date.
+    pub fn redraw(&mut self, screen: &[u8]) {
+        if let State::Attached(attached) = &mut self.state {
+            (attached.stale, attached.lost) = (false, 0);
+            self.answer(screen);
+        }
+    }
+
+    /// Shows the client of a terminal a line that is none of its program's. One that has no room
+    /// can do without.
+    pub fn interject(&mut self, session: u64, line: &[u8]) {
+        let State::Attached(attached) = &self.state else {
+            return;
+        };
+        let is_here = attached.session == session && attached.raw && attached.want.stdout;
+        if is_here && !self.gone && self.outgoing.len() < QUEUE_MAX {
+            self.answer(line);
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use berth_shim::protocol::{FrameError, HEADER_LEN, Message, Resize, Running};
+use berth_shim::protocol::{FrameError, Message, Resize, Running};
 use berth_shim::{AttachWant, ExecRequest};
 use berth_sys::{pidfd, socket};
 
@@ -60,6 +60,10 @@ pub fn next(connection: &mut Connection, running: &Running, init: BorrowedFd<'_>
             Incoming::Unknown(kind) => answer(connection, &Message::Unsupported(kind)),
             Incoming::Request(request) => {
                 let order = perform(connection, request, running, init);
+                // What came with a frame and was not asked for is nobody's.
+                if let State::Control(control) = &mut connection.state {
+                    control.descriptors.clear();
+                }
                 if order.is_some() {
                     return order;
                 }
@@ -86,10 +90,6 @@ fn receive(control: &mut Control, source: &UnixStream) -> Incoming {
             }
         }
         let (piece, _) = buffer.split_at_mut(control.decoder.wanted().min(PIECE_MAX));
-        // Descriptors belong to the frame that their first byte is in.
-        if control.decoder.wanted() == HEADER_LEN {
-            control.descriptors.clear();
-        }
         match socket::receive(source, piece, &mut control.descriptors) {
             Ok(0) => return Incoming::End,
             Ok(count) => control.decoder.push(piece.get(..count).unwrap_or_default()),

@@ -45,6 +45,9 @@ impl Bus {
                 self.end(exit);
             }
         }
+        if self.record.is_some() {
+            self.give_up_further();
+        }
     }
 
     /// Init has ended, and all that it left behind is killed. What is in the pipes now is all that
@@ -85,10 +88,10 @@ impl Bus {
         let mut wait = None;
         for key in keys {
             let left = self.conclude_session(key);
-            if left.is_zero() && key != INIT {
-                self.finish_further(key);
-            } else {
+            if !left.is_zero() {
                 wait = Some(wait.map_or(left, |wait: Duration| wait.min(left)));
+            } else if key != INIT {
+                self.finish_further(key);
             }
         }
         let init_is_out = self
@@ -99,7 +102,7 @@ impl Bus {
             self.finish();
             return Some(Duration::ZERO);
         }
-        wait.map(|wait| wait.max(LOOK_AGAIN))
+        wait
     }
 
     /// Hands on what the process of a session has left. Zero when all is out, else how long to

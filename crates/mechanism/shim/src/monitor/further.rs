@@ -9,14 +9,18 @@ use berth_shim::protocol::{EXECS_MAX, Message, Running};
 use berth_sys::epoll::{Epoll, Interest};
 use berth_sys::seccomp::Filter;
 use berth_types::launch::{StartFailure, Started};
+use berth_types::oci::ConsoleSize;
 
 use super::bus::Bus;
-use super::connection::{Attached, Connection, State};
+use super::connection::{Connection, State};
 use super::control;
 use super::input::Input;
 use super::launch::{Streams, failure, open_streams};
 use super::session::{INIT, Session};
 use super::watched::Watched;
+
+/// The exit code of a killed process, as a shell counts.
+const KILLED: i32 = 128 + 9;
 
 /// What a session knows of its further process.
 pub struct Further {
@@ -24,12 +28,23 @@ pub struct Further {
     pid: i32,
     /// While it is on its way to its program.
     pending: Option<Pending>,
+    /// The size that a terminal is to have which is not there yet.
+    size: Option<ConsoleSize>,
     /// Its exit code, once it was reaped.
     exit: Option<i32>,
     watched: Watched,
 }
 
 impl Further {
+    /// Keeps a size for the terminal of a process that is on its way; false where it is there.
+    pub fn keep_size(&mut self, size: ConsoleSize) -> bool {
+        let coming = self.pending.as_ref().is_some_and(Pending::has_terminal);
+        if coming {
+            self.size = Some(size);
+        }
+        coming
+    }
+
     /// Waits for the news of a process that is on its way.
     pub fn settle(&mut self, epoll: &Epoll, token: u64) {
         if let Some(pending) = &self.pending {
@@ -104,14 +119,14 @@ impl Bus {
             id: exec.id,
             pid: pending.process().pid,
             pending: Some(pending),
+            size: None,
             exit: None,
             watched: Watched::default(),
         });
         self.next_key += 1;
         self.sessions.push(session);
         if let (Some(want), Some(socket)) = (want, parked) {
-            let attached = Attached::new(key, exec.process.terminal, want);
-            self.connect(socket, State::Attached(attached));
+            self.attach_parked(key, exec.process.terminal, want, socket);
         }
         Ok(key)
     }
@@ -131,6 +146,7 @@ impl Bus {
             further.pending = Some(pending);
             return;
         };
+        let size = further.size;
         let started = outcome.and_then(|executed| {
             let Executed {
                 process,
@@ -142,6 +158,10 @@ impl Bus {
                 session
                     .set_terminal(master, false)
                     .map_err(|e| failure("keep the terminal", &e))?;
+                if let (Some(size), Some(terminal)) = (size, &mut session.terminal) {
+                    // A size that the kernel refuses is not worth the process.
+                    let _ = terminal.resize(size);
+                }
             }
             Ok(Started {
                 init: process,
@@ -232,6 +252,18 @@ impl Bus {
             let ended = failure("start a further process", &"it has ended");
             self.tell_last(key, &Message::Failed(ended));
             self.forget(key);
+        }
+    }
+
+    /// Counts as killed what the kernel cannot kill: the container's exit does not wait for it.
+    pub(super) fn give_up_further(&mut self) {
+        for session in &mut self.sessions {
+            if let Some(further) = &mut session.further
+                && further.exit.is_none()
+            {
+                further.exit = Some(KILLED);
+                session.seal();
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The monitor's life, from its first instruction to its last.
 
+mod attach;
 mod bus;
 mod connection;
 mod control;
@@ -8,6 +9,7 @@ mod further;
 mod input;
 mod launch;
 mod outgoing;
+mod screen;
 mod session;
 mod terminal;
 mod watched;

@@ -11,6 +11,7 @@ use berth_types::Timestamp;
 use berth_types::oci::ConsoleSize;
 
 use super::input::Input;
+use super::screen::Screen;
 use super::session::{self, Output, Session};
 
 /// How much of the newest output is kept for a screen that nobody has asked for yet.
@@ -23,6 +24,7 @@ pub struct Terminal {
     /// may close it and open `/dev/console` later.
     _kept: Option<OwnedFd>,
     recent: VecDeque<u8>,
+    screen: Option<Screen>,
     input: Timestamp,
     output: Timestamp,
 }
@@ -34,6 +36,7 @@ impl Terminal {
             master,
             _kept: kept,
             recent: VecDeque::new(),
+            screen: None,
             input: Timestamp::NEVER,
             output: Timestamp::NEVER,
         })
@@ -53,11 +56,31 @@ impl Terminal {
         let excess = (self.recent.len() + newest.len()).saturating_sub(RECENT_MAX);
         self.recent.drain(..excess);
         self.recent.extend(newest);
+        if let Some(screen) = &mut self.screen {
+            screen.feed(data);
+        }
+    }
+
+    /// What makes another terminal show the same as this one. From here on a model is kept.
+    pub fn redraw(&mut self) -> Vec<u8> {
+        let size = pty::size(&self.master).unwrap_or_default();
+        let recent = &self.recent;
+        let screen = self.screen.get_or_insert_with(|| Screen::new(size, recent));
+        screen.redraw()
+    }
+
+    /// Nobody needs the model for now.
+    pub fn forget_screen(&mut self) {
+        self.screen = None;
     }
 
     /// Changes the size, and tells the foreground processes.
     pub fn resize(&mut self, size: ConsoleSize) -> io::Result<()> {
-        pty::set_size(&self.master, size)
+        pty::set_size(&self.master, size)?;
+        if let Some(screen) = &mut self.screen {
+            screen.resize(size);
+        }
+        Ok(())
     }
 
     /// What is known of it; who is on it is counted elsewhere.

@@ -1,5 +1,6 @@
 use berth_types::Timestamp;
-use berth_types::launch::{ExitRecord, PROTOCOL_VERSION, ProcessIdentity, Started};
+use berth_types::launch::{Exec, ExitRecord, PROTOCOL_VERSION, ProcessIdentity, Started, Stdin};
+use berth_types::oci::{ConsoleSize, Process};
 use proptest::prelude::*;
 
 use super::*;
@@ -25,7 +26,25 @@ fn messages() -> impl Strategy<Value = Message> {
         any::<u16>().prop_map(Message::Unsupported),
         ".{0,40}".prop_map(Message::Refused),
         proptest::collection::vec(any::<u8>(), 0..2000).prop_map(Message::Filter),
-        want.prop_map(Message::Attach),
+        want.clone().prop_map(Message::Attach),
+        (any::<[bool; 2]>(), proptest::option::of(want)).prop_map(|([terminal, input], parked)| {
+            Message::Exec(Box::new(exec_request(terminal, input, parked)))
+        }),
+        any::<i32>().prop_map(Message::ExecExited),
+        Just(Message::Terminal),
+        (any::<Option<String>>(), sizes())
+            .prop_map(|(exec, size)| { Message::Resize(Resize { exec, size }) }),
+        proptest::option::of((sizes(), any::<[u32; 3]>())).prop_map(|state| {
+            Message::TerminalState(
+                state.map(|(size, [typing, watching, nanos])| TerminalState {
+                    size,
+                    input: Timestamp::NEVER,
+                    output: Timestamp::from_nanos(i64::from(nanos)),
+                    typing,
+                    watching,
+                }),
+            )
+        }),
         (any::<i32>(), any::<u64>(), any::<u32>()).prop_map(|(pid, start_time, nanos)| {
             let init = ProcessIdentity { pid, start_time };
             let at = Timestamp::from_nanos(i64::from(nanos));
@@ -51,6 +70,30 @@ fn messages() -> impl Strategy<Value = Message> {
             }
         ),
     ]
+}
+
+fn sizes() -> impl Strategy<Value = ConsoleSize> {
+    any::<[u16; 2]>().prop_map(|[height, width]| ConsoleSize { height, width })
+}
+
+fn exec_request(terminal: bool, input: bool, parked: Option<AttachWant>) -> ExecRequest {
+    let process = Process {
+        terminal,
+        args: vec!["a \u{fffd}\n".into()],
+        ..Process::default()
+    };
+    let exec = Exec {
+        id: "1".repeat(64),
+        process,
+        user: "me:us".into(),
+        groups: vec!["them".into()],
+        stdin: if input {
+            Stdin::Pipe { once: true }
+        } else {
+            Stdin::Null
+        },
+    };
+    ExecRequest { exec, parked }
 }
 
 proptest! {
@@ -103,7 +146,7 @@ proptest! {
     #[test]
     fn garbage_is_an_error_or_a_message_and_never_a_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
-        kind in 0_u16..16,
+        kind in 0_u16..20,
     ) {
         let mut decoder = Decoder::new();
         decoder.push(&bytes);

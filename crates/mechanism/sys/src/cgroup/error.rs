@@ -88,6 +88,12 @@ pub enum CgroupError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Processes did not stop when they were frozen.
+    #[error("the processes of control group {path} did not stop in time: one hangs in the kernel")]
+    Restless {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Processes did not go away when they were killed.
     #[error(
         "{count} processes of control group {path} survived SIGKILL; see their /proc/PID/stack"
@@ -121,6 +127,7 @@ impl CgroupError {
             | Self::Enter { .. }
             | Self::Freeze { .. }
             | Self::Read { .. }
+            | Self::Restless { .. }
             | Self::Survivors { .. }
             | Self::Remove { .. } => ErrorKind::Internal,
         }

@@ -236,11 +236,6 @@ impl<'a> Batch<'a> {
             self.messages.push(changed);
         }
     }
-
-    /// Whether nothing would be done.
-    pub fn is_empty(&self) -> bool {
-        self.messages.len() <= 1
-    }
 }
 
 /// The number that stands for several parts: six bits for each.

@@ -17,7 +17,8 @@ use berth_unpack::protocol::{Done, path_to_text};
 use crate::decode::Pipeline;
 use crate::directory::{Directory, find, is_whiteout, kind, stat};
 use crate::failure::{Failure, Name, Result};
-use crate::names::{self, Place, split};
+use crate::manner::Manner;
+use crate::names::{Place, split};
 use crate::stream::{Journal, Stream, journal_failure};
 use crate::tar::{Area, Entry, Kind, TarReader};
 use crate::tree::Tree;
@@ -28,6 +29,7 @@ pub struct Extractor {
     reader: TarReader,
     tree: Tree,
     ignored_xattrs: u64,
+    manner: Manner,
 }
 
 impl Extractor {
@@ -36,18 +38,21 @@ impl Extractor {
         target: OwnedFd,
         journal: Option<Journal>,
         budget: &Budget,
+        manner: Manner,
     ) -> Extractor {
         let stream = Stream::new(pipeline, journal);
         Extractor {
             reader: TarReader::new(stream, budget),
             tree: Tree::new(target, budget),
             ignored_xattrs: 0,
+            manner,
         }
     }
 
     /// Unpacks everything and says what there is.
     pub fn run(mut self) -> Result<Done> {
-        while let Some(entry) = self.reader.next()? {
+        while let Some(mut entry) = self.reader.next()? {
+            self.manner.rewrite(&mut entry);
             let done = self.entry(&entry);
             done.map_err(|failure| failure.in_entry(&entry.name, entry.offset))?;
         }
@@ -70,7 +75,7 @@ impl Extractor {
         if entry.kind == Kind::Label {
             return self.skip(entry);
         }
-        match names::place(&entry.name, &self.tree.meter)? {
+        match self.manner.place(entry, &self.tree.meter)? {
             Place::Ignored => self.skip(entry),
             Place::Opaque { directory } => {
                 let directory = self.tree.parent(&directory)?;
@@ -91,6 +96,7 @@ impl Extractor {
             Place::Child { parent, name } => {
                 self.tree.meter.xattrs(&entry.xattrs)?;
                 let parent = self.tree.parent(&parent)?;
+                self.manner.check(entry, &parent, &name)?;
                 match entry.kind {
                     Kind::File => self.file(entry, &parent, &name),
                     Kind::Directory => self.directory(entry, &parent, &name),
@@ -188,7 +194,7 @@ impl Extractor {
     }
 
     fn hard_link(&mut self, entry: &Entry, parent: &Rc<Directory>, name: &[u8]) -> Result<()> {
-        let target = names::path(&entry.link, &self.tree.meter)?;
+        let target = self.manner.path(&entry.link, &self.tree.meter)?;
         let Some((target_parent, target_name)) = split(&target) else {
             return Err(Failure::refused("a hard link to the target itself"));
         };

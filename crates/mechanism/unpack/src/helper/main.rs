@@ -10,6 +10,7 @@ mod directory;
 mod extract;
 mod failure;
 mod limits;
+mod manner;
 mod names;
 mod stream;
 mod tar;
@@ -30,6 +31,7 @@ use berth_unpack::protocol::{Descriptors, Done, Report, Request, receive_request
 
 use crate::extract::Extractor;
 use crate::failure::{Failure, Result};
+use crate::manner::Manner;
 
 fn main() -> ExitCode {
     let Ok(socket) = io::stdin().as_fd().try_clone_to_owned() else {
@@ -68,7 +70,7 @@ fn run(socket: &impl AsFd) -> Result<Done> {
         let gone = io::Error::other("it ended");
         return Err(Failure::machine("cannot work without the caller", gone));
     }
-    let Request { budget, .. } = request;
+    let Request { budget, into, .. } = request;
     let Descriptors {
         archive,
         target,
@@ -91,5 +93,5 @@ fn run(socket: &impl AsFd) -> Result<Done> {
     let _ = go.send(());
     let journal = journal.map(|file| Writer::new(BufWriter::new(File::from(file))));
     let journal = journal.transpose().map_err(stream::journal_failure)?;
-    Extractor::new(pipeline, target, journal, &budget).run()
+    Extractor::new(pipeline, target, journal, &budget, Manner::new(into)?).run()
 }

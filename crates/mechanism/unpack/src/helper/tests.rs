@@ -11,6 +11,7 @@ use proptest::test_runner::TestRunner;
 use crate::decode;
 use crate::extract::Extractor;
 use crate::failure::Result;
+use crate::manner::Manner;
 
 /// Small enough for thousands of runs.
 fn budget() -> Budget {
@@ -42,7 +43,7 @@ impl Playground {
         let source = std::io::Cursor::new(archive.to_vec());
         let (pipeline, decoder) = decode::spawn(source, &budget(), || Ok(()))?;
         let target_fd = File::open(&target).unwrap().into();
-        let result = Extractor::new(pipeline, target_fd, None, &budget()).run();
+        let result = Extractor::new(pipeline, target_fd, None, &budget(), Manner::Layer).run();
         decoder.join().expect("decoding does not panic");
         let mut names: Vec<_> = std::fs::read_dir(self.scratch.path())
             .unwrap()

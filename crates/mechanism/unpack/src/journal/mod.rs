@@ -21,9 +21,11 @@
 //! 'o' index:u64 size:u64 bytes    content of the index-th 'f' record, counted from 0
 //! ```
 
+mod length;
 mod reader;
 mod writer;
 
+pub use length::stream_length;
 pub use reader::{JournalError, Reassembly, reassemble};
 pub use writer::Writer;
 

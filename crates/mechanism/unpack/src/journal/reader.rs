@@ -73,18 +73,7 @@ impl From<JournalError> for io::Error {
 /// [`JournalError::Damaged`] when the journal has no end, or [`JournalError::Read`].
 pub fn reassemble(journal: File, directory: OwnedFd) -> Result<Reassembly, JournalError> {
     let journal = Arc::new(journal);
-    let orphans = find_orphans(&journal)?;
-    let mut main = MainMembers {
-        decoder: None,
-        next: 0,
-        skip: orphans.values().map(|o| (o.start, o.end)).collect(),
-        journal: Arc::clone(&journal),
-    };
-    let mut magic = [0; MAGIC.len()];
-    main.exact(&mut magic)?;
-    if &magic != MAGIC {
-        return Err(JournalError::Damaged("it does not start as one"));
-    }
+    let (main, orphans) = open(&journal)?;
     Ok(Reassembly {
         main,
         journal,
@@ -95,6 +84,25 @@ pub fn reassemble(journal: File, directory: OwnedFd) -> Result<Reassembly, Journ
         hash: Sha256::new(),
         produced: 0,
     })
+}
+
+/// The records of a journal, and the contents that are not among them.
+pub(super) fn open(
+    journal: &Arc<File>,
+) -> Result<(MainMembers, HashMap<u64, Orphan>), JournalError> {
+    let orphans = find_orphans(journal)?;
+    let mut main = MainMembers {
+        decoder: None,
+        next: 0,
+        skip: orphans.values().map(|o| (o.start, o.end)).collect(),
+        journal: Arc::clone(journal),
+    };
+    let mut magic = [0; MAGIC.len()];
+    main.exact(&mut magic)?;
+    if &magic != MAGIC {
+        return Err(JournalError::Damaged("it does not start as one"));
+    }
+    Ok((main, orphans))
 }
 
 /// Reads the exact tar stream of a layer. The last `read` fails with [`JournalError::Digest`]
@@ -129,7 +137,7 @@ enum Segment {
 }
 
 /// Where the content of a replaced file lies in the journal.
-struct Orphan {
+pub(super) struct Orphan {
     start: u64,
     end: u64,
     size: u64,
@@ -279,7 +287,7 @@ fn find_orphans(journal: &Arc<File>) -> Result<HashMap<u64, Orphan>, JournalErro
 }
 
 /// The main members, joined.
-struct MainMembers {
+pub(super) struct MainMembers {
     decoder: Option<GzDecoder<At>>,
     /// Where the next member starts, while there is no decoder.
     next: u64,
@@ -325,7 +333,17 @@ impl MainMembers {
         Ok(())
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], JournalError> {
+    /// Passes over bytes.
+    pub(super) fn skip(&mut self, mut count: u64) -> Result<(), JournalError> {
+        let mut buffer = [0; 4096];
+        while count > 0 {
+            let read = self.some(clip(&mut buffer, count))?;
+            count -= read as u64;
+        }
+        Ok(())
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], JournalError> {
         let mut array = [0; N];
         self.exact(&mut array)?;
         Ok(array)

@@ -20,7 +20,7 @@ const COLUMN_MIN: usize = 20;
 #[derive(Debug, Args)]
 struct Flags {
     /// The container, then the options of `ps`.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(trailing_var_arg = true)]
     arguments: Vec<String>,
 }
 

@@ -122,11 +122,7 @@ fn network(sample: &ContainerStats) -> (u64, u64) {
 }
 
 fn blocks(sample: &ContainerStats) -> (u64, u64) {
-    let entries: &[BlkioEntry] = sample
-        .blkio_stats
-        .io_service_bytes_recursive
-        .as_deref()
-        .unwrap_or_default();
+    let entries: &[BlkioEntry] = &sample.blkio_stats.io_service_bytes_recursive;
     let sum = |letter: char| {
         entries
             .iter()

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use berth_api::version::ApiVersion;
+use berth_sys::unread::unread;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -24,6 +25,10 @@ const COPY: usize = 32 << 10;
 /// Longest time that is spent on input behind the end of the output, and on a client's last input
 /// when it has left.
 const LINGER: Duration = Duration::from_secs(2);
+/// Pause between two looks at whether the client has read the head of the answer.
+const HEAD_LOOK: Duration = Duration::from_millis(1);
+/// Most of those looks.
+const HEAD_LOOKS: u32 = 200;
 /// The reason that Docker's clients look for behind 101.
 const UPGRADED: ReasonPhrase = ReasonPhrase::from_static(b"UPGRADED");
 /// The first API version whose streams name their framing.
@@ -43,8 +48,8 @@ pub fn content_type(terminal: bool, version: ApiVersion) -> &'static str {
 pub struct Session {
     /// What it is sent first.
     pub past: Vec<u8>,
-    /// The streams; without them there is only the past.
-    pub streams: Option<UnixStream>,
+    /// The streams, as soon as they are there; without them there is only the past.
+    pub streams: Option<Streams>,
     /// The streams are those of a terminal.
     pub terminal: bool,
     /// The keys in its input by which it leaves, if any do.
@@ -53,6 +58,14 @@ pub struct Session {
     pub settled: Option<Settled>,
     /// What follows when the client leaves and the streams go on.
     pub left: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// Streams that are on their way; where they cannot come, what the client is told instead.
+pub type Streams = Pin<Box<dyn Future<Output = Result<UnixStream, Vec<u8>>> + Send>>;
+
+/// Streams that are there.
+pub fn ready(streams: UnixStream) -> Streams {
+    Box::pin(std::future::ready(Ok(streams)))
 }
 
 /// Something that is waited for.
@@ -89,8 +102,16 @@ fn output_only(session: Session) -> Body {
         if !session.past.is_empty() && sender.send(Bytes::from(session.past)).await.is_err() {
             return;
         }
-        let Some(mut streams) = session.streams else {
+        let Some(streams) = session.streams else {
             return;
+        };
+        let mut streams = match streams.await {
+            Ok(streams) => streams,
+            Err(words) => {
+                // A client that is gone does not need them.
+                let _ = sender.send(Bytes::from(words)).await;
+                return;
+            }
         };
         // Whoever asked for input cannot send any: the program sees it closed. Of a terminal it
         // is left open, for there its end would be a hang-up.
@@ -132,10 +153,18 @@ async fn take_over(upgraded: Upgraded, session: Session) {
 async fn join(client: UnixStream, early: &[u8], session: Session) {
     let gone = HangUp::of(&client);
     let (mut from_client, mut to_client) = client.into_split();
-    if to_client.write_all(&session.past).await.is_err() {
-        return;
+    let mut past = session.past;
+    let streams = match session.streams {
+        Some(streams) => streams.await.map_err(|words| past.extend(words)).ok(),
+        None => None,
+    };
+    if !past.is_empty() {
+        head_is_read(&to_client).await;
+        if to_client.write_all(&past).await.is_err() {
+            return;
+        }
     }
-    if let Some(streams) = session.streams {
+    if let Some(streams) = streams {
         let (output, input) = streams.into_split();
         let inward = async {
             // Dropped at the end of the input, which closes this direction.
@@ -172,6 +201,19 @@ async fn join(client: UnixStream, early: &[u8], session: Session) {
     let mut nothing = vec![0; COPY];
     let rest = async { while let Ok(1..) = from_client.read(&mut nothing).await {} };
     let _ = tokio::time::timeout(LINGER, rest).await;
+}
+
+/// Waits, for a bounded time, until the client has read the head of the answer. Docker's client
+/// for Python reads that through a buffer and the stream past the buffer: what comes together
+/// with the head, it loses.
+async fn head_is_read(client: &OwnedWriteHalf) {
+    for _ in 0..HEAD_LOOKS {
+        if !matches!(unread(client.as_ref()), Ok(1..)) {
+            return;
+        }
+        // Nothing announces that a peer has read.
+        tokio::time::sleep(HEAD_LOOK).await;
+    }
 }
 
 /// How the input of a client ended.
@@ -226,7 +268,10 @@ async fn exchange(
     to_client: &mut OwnedWriteHalf,
     gone: &HangUp,
 ) -> Parting {
-    let outward = copy(&mut output, to_client);
+    let outward = async {
+        head_is_read(to_client).await;
+        copy(&mut output, to_client).await
+    };
     tokio::pin!(inward, outward);
     let sent = tokio::select! {
         sent = &mut outward => sent,

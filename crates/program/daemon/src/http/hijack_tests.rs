@@ -8,7 +8,7 @@ fn joined(early: &'static [u8]) -> (UnixStream, UnixStream, tokio::task::JoinHan
     let (streams, container) = UnixStream::pair().unwrap();
     let session = Session {
         past: b"past ".to_vec(),
-        streams: Some(streams),
+        streams: Some(ready(streams)),
         ..Session::default()
     };
     let task = tokio::spawn(async move { join(near, early, session).await });
@@ -94,7 +94,7 @@ async fn the_keys_end_the_connection_and_leave_the_program() {
     let (streams, mut container) = UnixStream::pair().unwrap();
     let (left, told) = tokio::sync::oneshot::channel();
     let session = Session {
-        streams: Some(streams),
+        streams: Some(ready(streams)),
         terminal: true,
         keys: Some(DetachKeys::parse("ctrl-p,ctrl-q").unwrap()),
         left: Some(Box::new(move || left.send(()).unwrap())),
@@ -119,7 +119,7 @@ async fn the_connection_ends_behind_what_has_to_be_settled() {
     let (streams, container) = UnixStream::pair().unwrap();
     let (settle, settled) = tokio::sync::oneshot::channel::<()>();
     let session = Session {
-        streams: Some(streams),
+        streams: Some(ready(streams)),
         settled: Some(Box::pin(async move { drop(settled.await) })),
         ..Session::default()
     };

@@ -38,7 +38,7 @@ async fn join(containers: &Containers, call: Call, id: &str) -> ApiResult {
     }
     if call.query.switch("stream") {
         let streams = containers.attach(&call.caller, id, want).await?;
-        session.streams = Some(streams);
+        session.streams = Some(hijack::ready(streams));
         if terminal {
             let (containers, record) = (containers.clone(), Arc::clone(&record));
             session.left = Some(Box::new(move || containers.left(&record)));

@@ -1,7 +1,7 @@
 //! From a domain's error to a status and Docker's sentence: the one place.
 
 use berth_api::ErrorResponse;
-use berth_container::ContainerError;
+use berth_container::{ContainerError, FilesError};
 use berth_image::ImageError;
 use berth_types::{ErrorKind, chain};
 use hyper::{Response, StatusCode};
@@ -90,6 +90,12 @@ fn status(kind: ErrorKind) -> StatusCode {
 
 impl From<ContainerError> for ApiError {
     fn from(error: ContainerError) -> Self {
+        Self::of(error.kind(), &error)
+    }
+}
+
+impl From<FilesError> for ApiError {
+    fn from(error: FilesError) -> Self {
         Self::of(error.kind(), &error)
     }
 }

@@ -6,7 +6,7 @@ use berth_api::decode;
 use berth_api::exec::{ExecConfig, ExecCreateResponse, ExecInspect, ExecStart, ProcessConfig};
 use berth_api::stream::{StreamKind, header};
 use berth_api::version::ApiVersion;
-use berth_container::{ContainerError, Containers, Exec, ExecSettings, ExecState};
+use berth_container::{Containers, Exec, ExecSettings, ExecState};
 use berth_types::chain;
 use berth_types::oci::ConsoleSize;
 use hyper::StatusCode;
@@ -55,31 +55,36 @@ impl ExecApi {
             decode::from_slice(&body)?
         };
         let console = console(wire.console_size, call.version);
-        let started = self
+        let start = self
             .containers
-            .exec_start(&call.caller, id, wire.detach, console);
+            .exec_start(&call.caller, id, wire.detach, console)
+            .await?;
+        if wire.detach {
+            start.await?;
+            return Ok(reply::bare(StatusCode::OK));
+        }
         let terminal = exec.settings.tty;
-        let session = match started.await {
-            Ok(_) if wire.detach => return Ok(reply::bare(StatusCode::OK)),
-            Ok(streams) => Session {
-                streams,
-                terminal,
-                keys: if terminal && exec.settings.attach[0] {
-                    Some(detach_keys(&exec.settings.detach_keys)?)
-                } else {
-                    None
-                },
-                left: terminal.then(|| self.left(&exec)),
-                // Clients look for the exit code as soon as the stream is over.
-                settled: Some(Box::pin(async move { exec.ended().await })),
-                ..Session::default()
-            },
-            Err(error @ ContainerError::Exec(_)) if !wire.detach => Session {
-                past: complaint(&chain(&error), terminal),
-                terminal,
-                ..Session::default()
-            },
-            Err(error) => return Err(error.into()),
+        // It is started whether or not the client stays for it.
+        let started = tokio::spawn(start);
+        let streams = async move {
+            let error = match started.await {
+                Ok(Ok(Some(streams))) => return Ok(streams),
+                Ok(Err(error)) => chain(&error),
+                _ => "the start was interrupted".to_owned(),
+            };
+            Err(complaint(&error, terminal))
+        };
+        let keys = (terminal && exec.settings.attach[0])
+            .then(|| detach_keys(&exec.settings.detach_keys))
+            .transpose()?;
+        let session = Session {
+            streams: Some(Box::pin(streams)),
+            terminal,
+            keys,
+            left: terminal.then(|| self.left(&exec)),
+            // Clients look for the exit code as soon as the stream is over.
+            settled: Some(Box::pin(async move { exec.ended().await })),
+            ..Session::default()
         };
         Ok(hijack::begin(call.request, session, call.version))
     }

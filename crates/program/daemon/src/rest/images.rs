@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use berth_api::{Filters, ProgressMessage, shape};
+use berth_container::Containers;
 use berth_image::{Images, ImportOptions};
 use berth_storage::Storage;
 use berth_types::{ErrorKind, ImageReference, Timestamp};
@@ -28,6 +29,8 @@ pub const IMPORTS: usize = 8;
 pub struct ImagesApi {
     /// The images.
     pub images: Images,
+    /// Who uses them.
+    pub containers: Containers,
     /// Where their layers are.
     pub storage: Storage,
     /// Places for imports, each of which has a thread and a process of its own while it lasts.
@@ -104,11 +107,11 @@ impl ImagesApi {
     }
 }
 
-fn internal(message: &str) -> ApiError {
+pub(super) fn internal(message: &str) -> ApiError {
     ApiError::new(ErrorKind::Internal, message)
 }
 
-fn reference(repo: &str, tag: Option<&str>) -> Result<ImageReference, ApiError> {
+pub(super) fn reference(repo: &str, tag: Option<&str>) -> Result<ImageReference, ApiError> {
     let bad = |e: berth_types::ReferenceError| ApiError::invalid(e.to_string());
     let reference: ImageReference = repo.parse().map_err(bad)?;
     match tag {
@@ -118,15 +121,17 @@ fn reference(repo: &str, tag: Option<&str>) -> Result<ImageReference, ApiError> 
 }
 
 /// A request body on its way into a pipe.
-struct Feeding {
-    task: tokio::task::JoinHandle<()>,
-    whole: Arc<AtomicBool>,
+pub(super) struct Feeding {
+    /// The one who feeds.
+    pub task: tokio::task::JoinHandle<()>,
+    /// See [`feed`].
+    pub whole: Arc<AtomicBool>,
 }
 
 /// Feeds a request body into a pipe whose other end the unpacker reads. `whole` tells, once
 /// the pipe is at its end, whether the body was: a connection that breaks looks like a short
 /// archive otherwise.
-fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
+pub(super) fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
     let (read, write) =
         berth_sys::rustix::pipe::pipe_with(berth_sys::rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|_| internal("no pipe for the archive: too many open files"))?;

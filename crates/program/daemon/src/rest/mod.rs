@@ -1,11 +1,14 @@
 //! The Docker Engine API: routes, and the border between its wire types and the domains.
 
 mod attach;
+mod commit;
 mod containers;
 pub mod convert;
 mod error;
 mod events;
 mod exec;
+mod files;
+mod image_changes;
 mod images;
 mod life;
 mod logs;
@@ -17,9 +20,11 @@ mod router;
 mod stats;
 mod system;
 mod terminals;
+mod until;
 
 pub use containers::ContainersApi;
 pub use exec::ExecApi;
+pub use files::FilesApi;
 pub use images::{IMPORTS, ImagesApi};
 pub use life::LifeApi;
 pub use networks::NetworksApi;

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::containers::ContainersApi;
 use super::error::{ApiError, ApiResult};
 use super::exec::ExecApi;
+use super::files::FilesApi;
 use super::images::ImagesApi;
 use super::life::LifeApi;
 use super::networks::NetworksApi;
@@ -77,6 +78,8 @@ pub struct Api {
     pub containers: ContainersApi,
     /// Further processes in them.
     pub exec: ExecApi,
+    /// Files of containers.
+    pub files: FilesApi,
     /// Images.
     pub images: ImagesApi,
     /// Networks.
@@ -152,11 +155,28 @@ impl Api {
             ("POST", ["exec", id, "resize"]) => self.exec.resize(&call, id).await,
             ("GET", ["exec", id, "json"]) => self.exec.inspect(&call, id),
 
+            ("HEAD", ["containers", id, "archive"]) => self.files.stat(&call, id).await,
+            ("GET", ["containers", id, "archive"]) => self.files.read(&call, id).await,
+            ("PUT", ["containers", id, "archive"]) => self.files.write(call, id).await,
+            ("GET", ["containers", id, "changes"]) => self.files.changes(&call, id).await,
+            ("GET", ["containers", id, "export"]) => self.files.export(&call, id).await,
+
             ("GET", ["images", "json"]) => self.images.list(&call),
             ("POST", ["images", "create"]) => self.images.create(call).await,
             ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
                 self.images.inspect(&call, &name.join("/"))
             }
+            ("GET", ["images", name @ .., "history"]) if !name.is_empty() => {
+                self.images.history(&call, &name.join("/")).await
+            }
+            ("POST", ["images", name @ .., "tag"]) if !name.is_empty() => {
+                self.images.tag(&call, &name.join("/")).await
+            }
+            ("POST", ["images", "prune"]) => self.images.prune(&call).await,
+            ("DELETE", ["images", name @ ..]) if !name.is_empty() => {
+                self.images.remove(&call, &name.join("/")).await
+            }
+            ("POST", ["commit"]) => self.containers.commit(call).await,
 
             ("GET", ["networks"]) => self.networks.list(&call),
             ("GET", ["networks", id]) => self.networks.inspect(&call, id),
@@ -168,12 +188,7 @@ impl Api {
 /// Routes of Docker's API that are not built: method and path, `*` for one part and `**` for
 /// some.
 const NOT_BUILT: &[(&str, &str)] = &[
-    ("GET", "containers/*/changes"),
-    ("GET", "containers/*/export"),
     ("GET", "containers/*/attach/ws"),
-    ("HEAD", "containers/*/archive"),
-    ("GET", "containers/*/archive"),
-    ("PUT", "containers/*/archive"),
     ("GET", "containers/*/checkpoints"),
     ("POST", "containers/*/checkpoints"),
     ("DELETE", "containers/*/checkpoints/*"),
@@ -181,17 +196,12 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("POST", "build/prune"),
     ("POST", "build/cancel"),
     ("GET", "images/**/attestations"),
-    ("GET", "images/**/history"),
     ("POST", "images/**/push"),
-    ("POST", "images/**/tag"),
     ("GET", "images/search"),
-    ("POST", "images/prune"),
     ("POST", "images/load"),
     ("GET", "images/get"),
     ("GET", "images/**/get"),
-    ("DELETE", "images/**"),
     ("POST", "auth"),
-    ("POST", "commit"),
     ("GET", "volumes"),
     ("POST", "volumes/create"),
     ("POST", "volumes/prune"),
@@ -295,8 +305,7 @@ mod tests {
             not_there(&method, &parts).into_response().status().as_u16()
         };
         assert_eq!(status(Method::GET, "containers/x/checkpoints"), 501);
-        assert_eq!(status(Method::GET, "images/a/b/c/history"), 501);
-        assert_eq!(status(Method::DELETE, "images/a/b"), 501);
+        assert_eq!(status(Method::POST, "images/a/b/c/push"), 501);
         assert_eq!(status(Method::GET, "volumes"), 501);
         assert_eq!(status(Method::GET, "services"), 503);
         assert_eq!(status(Method::GET, "plugins"), 501);

@@ -96,7 +96,7 @@ fn wire(record: &Record, now: Option<&Sample>, before: Option<&Sample>) -> Conta
             limit: usage.pids_limit,
         },
         blkio_stats: BlkioStats {
-            io_service_bytes_recursive: Some(usage.io_bytes.iter().map(entry).collect()),
+            io_service_bytes_recursive: usage.io_bytes.iter().map(entry).collect(),
             io_serviced_recursive: (!usage.io_operations.is_empty())
                 .then(|| usage.io_operations.iter().map(entry).collect()),
             ..BlkioStats::default()

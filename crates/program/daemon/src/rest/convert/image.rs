@@ -1,15 +1,18 @@
 //! Images on the wire.
 
 use berth_api::Filters;
-use berth_api::container::Empty;
+use berth_api::container::{Empty, HealthConfig};
 use berth_api::image::{
-    DriverData, ImageConfig, ImageInspect, ImageMetadata, ImageSummary, RootFs,
+    DriverData, HistoryItem, ImageConfig, ImageDeleteItem, ImageInspect, ImageMetadata,
+    ImageSummary, RootFs,
 };
-use berth_image::{Filter, Image, Images, Listed};
+use berth_image::{Filter, Image, Images, Listed, PruneFilter, Removal, Step};
 use berth_storage::Storage;
-use berth_types::{Caller, ImageReference};
+use berth_types::oci::HealthCheck;
+use berth_types::{Caller, ImageReference, Timestamp};
 
 use crate::rest::error::ApiError;
+use crate::rest::until::until;
 
 /// The keys that Docker knows.
 const KEYS: [&str; 7] = [
@@ -63,6 +66,9 @@ pub fn image_inspect(
             entrypoint: defaults.entrypoint.clone(),
             labels: defaults.labels.clone(),
             stop_signal: defaults.stop_signal.clone(),
+            healthcheck: defaults.healthcheck.clone().map(health),
+            on_build: defaults.on_build.clone(),
+            shell: defaults.shell.clone(),
             ..ImageConfig::default()
         },
         architecture: config.architecture.clone(),
@@ -86,6 +92,72 @@ pub fn image_inspect(
         },
         ..ImageInspect::default()
     }
+}
+
+fn health(check: HealthCheck) -> HealthConfig {
+    HealthConfig {
+        test: check.test,
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    }
+}
+
+/// Reads the filters of a prune. Without a word about them, only dangling images go.
+pub fn image_prune_filter(filters: &Filters, now: Timestamp) -> Result<PruneFilter, ApiError> {
+    filters.accept(&["dangling", "label", "label!", "until"])?;
+    let all = |key: &str| filters.values(key).map(str::to_owned).collect();
+    Ok(PruneFilter {
+        dangling: filters.switch("dangling")?.unwrap_or(true),
+        until: match filters.values("until").next() {
+            Some(text) => Some(until(text, now)?),
+            None => None,
+        },
+        labels: all("label"),
+        without_labels: all("label!"),
+    })
+}
+
+/// A step of an image's history; only the newest has the image's id and names.
+pub fn history_item(step: &Step, of: Option<(&Image, &[ImageReference])>) -> HistoryItem {
+    let (id, tags) = match of {
+        Some((image, names)) => (
+            image.id.to_string(),
+            Some(names.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ),
+        None => ("<missing>".to_owned(), None),
+    };
+    HistoryItem {
+        id,
+        created: if step.created.is_set() {
+            step.created.as_seconds()
+        } else {
+            0
+        },
+        created_by: step.created_by.clone(),
+        tags: tags.filter(|tags| !tags.is_empty()),
+        size: i64::try_from(step.bytes).unwrap_or(i64::MAX),
+        comment: step.comment.clone(),
+    }
+}
+
+/// What a removal did, in Docker's order: names, the image, its layers.
+pub fn removal_items(removal: &Removal) -> Vec<ImageDeleteItem> {
+    let names = removal
+        .untagged
+        .iter()
+        .map(|r| ImageDeleteItem::untagged(r.to_string()));
+    let image = removal
+        .deleted
+        .iter()
+        .map(|id| ImageDeleteItem::deleted(id.to_string()));
+    let layers = removal.retired.layers.iter().map(|l| l.chain_id());
+    names
+        .chain(image)
+        .chain(layers.map(|id| ImageDeleteItem::deleted(id.to_string())))
+        .collect()
 }
 
 /// Reads the filters of an image list.

@@ -1,0 +1,47 @@
+//! Who writes into the files of a container from outside. A stopped container's files are written
+//! through a mount of their own, and the kernel does not allow two such mounts of the same files:
+//! so a start waits for the writer, and a writer for the start.
+
+use std::collections::HashSet;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use berth_types::ContainerId;
+
+/// How long a start waits for files that are being copied in, and the other way round.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The containers whose files are taken.
+#[derive(Default)]
+pub(crate) struct Busy {
+    taken: Mutex<HashSet<ContainerId>>,
+    freed: Condvar,
+}
+
+/// A container's files are taken as long as this lives.
+pub(crate) struct Taken<'a> {
+    busy: &'a Busy,
+    id: ContainerId,
+}
+
+impl Busy {
+    /// Takes the files of a container; nothing when somebody else keeps them too long. Blocks.
+    pub(crate) fn take(&self, id: ContainerId) -> Option<Taken<'_>> {
+        let waited = self
+            .freed
+            .wait_timeout_while(self.lock(), PATIENCE, |taken| taken.contains(&id));
+        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        taken.insert(id).then_some(Taken { busy: self, id })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<ContainerId>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.busy.lock().remove(&self.id);
+        self.busy.freed.notify_all();
+    }
+}

@@ -1,0 +1,382 @@
+//! Files into and out of a container, and what it changed: `cp`, `diff`, `export`.
+//!
+//! Every path is resolved by the kernel below a descriptor of the container's root (`view`), so a
+//! link can lead nowhere else, whatever the container does meanwhile. What goes in is unpacked by
+//! the confined helper with that root as its own.
+
+pub(crate) mod busy;
+mod changes;
+mod error;
+mod place;
+mod view;
+
+use std::io::{self, Read as _, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_storage::archive::{Form, TreeOptions, Written, write_path, write_tree};
+use berth_sys::path as resolve;
+use berth_sys::rustix::fs::{FileType, OFlags, StatVfsMountFlags, fstat, fstatvfs};
+use berth_types::{Caller, Timestamp};
+use berth_unpack::Budget;
+use berth_unpack::protocol::{Destination, path_to_text};
+
+pub use changes::{ChangeKind, FileChange};
+pub use error::FilesError;
+
+use crate::record::{Phase, Record};
+use crate::service::Containers;
+use place::{Found, Wanted};
+
+/// How long a copy waits for a start that is under way.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks again.
+const ATTEMPTS: usize = 4;
+/// Largest `/etc/passwd` of a container that is read, in bytes.
+const PASSWD_MAX: u64 = 1 << 20;
+const NANOS: i64 = 1_000_000_000;
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathFacts {
+    /// The last part of the path.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// `st_mode`.
+    pub mode: u32,
+    /// When it was modified.
+    pub modified: Timestamp,
+    /// Where a symbolic link ends, as an absolute path in the container.
+    pub link_target: Option<String>,
+}
+
+/// How an archive goes into a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CopyIn {
+    /// Refuse to replace a directory by something else and the other way round.
+    pub keep_kinds: bool,
+    /// Everything belongs to the container's user, where it has one.
+    pub to_user: bool,
+}
+
+/// Something of a container that is ready to be written as an archive.
+pub struct Outgoing {
+    /// What it is.
+    pub facts: PathFacts,
+    found: Found,
+    options: TreeOptions,
+}
+
+/// The files of the containers. All verbs block.
+#[derive(Clone)]
+pub struct Files {
+    containers: Containers,
+}
+
+impl Files {
+    /// Of these containers.
+    pub fn new(containers: Containers) -> Self {
+        Self { containers }
+    }
+
+    /// What lies at a path.
+    ///
+    /// # Errors
+    /// There is nothing, or no such container.
+    pub fn stat(&self, caller: &Caller, key: &str, path: &str) -> Result<PathFacts, FilesError> {
+        Ok(self.open(caller, key, path)?.facts)
+    }
+
+    /// Opens what lies at a path for copying it out.
+    ///
+    /// # Errors
+    /// As [`Files::stat`].
+    pub fn open(&self, caller: &Caller, key: &str, path: &str) -> Result<Outgoing, FilesError> {
+        let wanted = Wanted::read(path).ok_or(FilesError::BadPath)?;
+        let record = self.containers.get(caller, key)?;
+        let (root, is_live) = self.to_read(&record, key)?;
+        let at = Asked { key, path };
+        let found = place::find(&root, &wanted).map_err(|e| at.failed(e))?;
+        let canonical = place::path_of(&found.fd).map_err(|e| at.failed(e))?;
+        if !is_live {
+            at.check_mounts(&record, &canonical)?;
+        }
+        let is_link = FileType::from_raw_mode(found.stat.st_mode) == FileType::Symlink;
+        let stat = &found.stat;
+        let facts = PathFacts {
+            name: wanted.name.clone(),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mode: stat.st_mode,
+            modified: Timestamp::from_nanos(
+                stat.st_mtime
+                    .saturating_mul(NANOS)
+                    .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+            ),
+            link_target: is_link.then(|| place::end_of_link(&root, &wanted, &found.fd)),
+        };
+        let options = TreeOptions {
+            form: Form::Plain,
+            name: wanted.name.into_bytes(),
+            // Of the whole root that would be the kernel's file systems too.
+            cross_mounts: canonical != "/",
+        };
+        Ok(Outgoing {
+            facts,
+            found,
+            options,
+        })
+    }
+
+    /// Unpacks an archive into a directory of a container; reads it to its end.
+    ///
+    /// # Errors
+    /// The path is no directory, the archive is refused, or nothing may be written there.
+    pub fn copy_in(
+        &self,
+        caller: &Caller,
+        key: &str,
+        path: &str,
+        options: CopyIn,
+        archive: OwnedFd,
+    ) -> Result<(), FilesError> {
+        let mut wanted = Wanted::read(path).ok_or(FilesError::BadPath)?;
+        wanted.is_directory = true;
+        let at = Asked { key, path };
+        let shared = &self.containers.shared;
+        for _ in 0..ATTEMPTS {
+            let id = self.containers.get(caller, key)?.id;
+            let taken = shared.files.take(id);
+            let _taken = taken.ok_or_else(|| FilesError::Busy(key.to_owned()))?;
+            let record = self.containers.get(caller, key)?;
+            if record.state.phase == Phase::Starting {
+                drop(_taken);
+                self.started(caller, key)?;
+                continue;
+            }
+            let (root, is_live) = self.to_write(&record, key)?;
+            let found = place::find(&root, &wanted).map_err(|e| at.no_target(e))?;
+            let canonical = place::path_of(&found.fd).map_err(|e| at.failed(e))?;
+            if !is_live {
+                at.check_mounts(&record, &canonical)?;
+            }
+            let about = fstatvfs(&found.fd).map_err(|e| at.failed(e.into()))?;
+            if about.f_flag.contains(StatVfsMountFlags::RDONLY)
+                || (!is_live && record.host.readonly_rootfs)
+            {
+                return Err(FilesError::ReadOnly);
+            }
+            let user = record.settings.user.as_str();
+            let owner = match options.to_user && !user.is_empty() {
+                true => Some(owner(&root, user).ok_or_else(|| FilesError::User(user.to_owned()))?),
+                false => None,
+            };
+            let into = Destination {
+                directory: path_to_text(canonical.trim_matches('/').as_bytes()),
+                keep_kinds: options.keep_kinds,
+                owner,
+            };
+            let unpacker = shared.storage.unpacker();
+            let unpacked = unpacker.unpack_into(archive, root.as_fd(), into, &Budget::default());
+            return unpacked.map(drop).map_err(|source| FilesError::Write {
+                container: key.to_owned(),
+                source,
+            });
+        }
+        Err(FilesError::Busy(key.to_owned()))
+    }
+
+    /// What a container changed of its image.
+    ///
+    /// # Errors
+    /// Its files cannot be read.
+    pub fn changes(&self, caller: &Caller, key: &str) -> Result<Vec<FileChange>, FilesError> {
+        let record = self.containers.get(caller, key)?;
+        let at = Asked { key, path: "/" };
+        let snapshot = self.containers.shared.storage.prepare(record.id)?;
+        let upper = view::directory(&snapshot.upper).map_err(|e| at.failed(e))?;
+        let below = view::below(&snapshot).map_err(|e| at.failed(e))?;
+        changes::changes(&upper, below.as_ref()).map_err(|e| at.failed(e))
+    }
+
+    /// Opens the whole root file system of a container, without what is mounted in it.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn export(&self, caller: &Caller, key: &str) -> Result<Exported, FilesError> {
+        let record = self.containers.get(caller, key)?;
+        let snapshot = self.containers.shared.storage.prepare(record.id)?;
+        let at = Asked { key, path: "/" };
+        let root = view::to_read(&snapshot).map_err(|e| at.failed(e))?;
+        Ok(Exported { root })
+    }
+
+    /// The root of a container, and whether that is what its programs see.
+    fn to_read(&self, record: &Record, key: &str) -> Result<(OwnedFd, bool), FilesError> {
+        if let Some(init) = record.state.init
+            && let Ok(root) = view::of_process(init)
+        {
+            return Ok((root, true));
+        }
+        let at = Asked { key, path: "/" };
+        let snapshot = self.containers.shared.storage.prepare(record.id)?;
+        let root = view::to_read(&snapshot).map_err(|e| at.failed(e))?;
+        Ok((root, false))
+    }
+
+    fn to_write(&self, record: &Record, key: &str) -> Result<(OwnedFd, bool), FilesError> {
+        let at = Asked { key, path: "/" };
+        if let Some(init) = record.state.init {
+            let root = view::of_process(init);
+            // Between its end and the record of it nobody knows whose its files are.
+            return Ok((root.map_err(|_| FilesError::Busy(key.to_owned()))?, true));
+        }
+        let snapshot = self.containers.shared.storage.prepare(record.id)?;
+        let root = view::to_write(&snapshot).map_err(|e| at.failed(e))?;
+        Ok((root, false))
+    }
+
+    /// Waits for the end of a start.
+    fn started(&self, caller: &Caller, key: &str) -> Result<(), FilesError> {
+        let mut watch = self.containers.watch(caller, key)?;
+        let over = watch.wait_for(|record: &Arc<Record>| record.state.phase != Phase::Starting);
+        let waited = async { tokio::time::timeout(START_PATIENCE, over).await.is_ok() };
+        if tokio::runtime::Handle::current().block_on(waited) {
+            Ok(())
+        } else {
+            Err(FilesError::Busy(key.to_owned()))
+        }
+    }
+}
+
+impl Outgoing {
+    /// Writes the archive. Blocks as long as the sink does.
+    ///
+    /// # Errors
+    /// Something cannot be read, or the sink fails.
+    pub fn write(&self, sink: impl Write) -> Result<Written, FilesError> {
+        Ok(match &self.found.inside {
+            Some((above, name)) if !self.found.is_directory() => {
+                write_path(above.as_fd(), name, &self.options, sink)?
+            }
+            _ => write_tree(self.found.fd.as_fd(), &self.options, sink)?,
+        })
+    }
+}
+
+/// A root file system that is ready to be written as an archive.
+pub struct Exported {
+    root: OwnedFd,
+}
+
+impl Exported {
+    /// Writes the archive. Blocks as long as the sink does.
+    ///
+    /// # Errors
+    /// Something cannot be read, or the sink fails.
+    pub fn write(&self, sink: impl Write) -> Result<Written, FilesError> {
+        let options = TreeOptions {
+            form: Form::Plain,
+            name: Vec::new(),
+            cross_mounts: false,
+        };
+        Ok(write_tree(self.root.as_fd(), &options, sink)?)
+    }
+}
+
+/// What a request is about, for its errors.
+struct Asked<'a> {
+    key: &'a str,
+    path: &'a str,
+}
+
+impl Asked<'_> {
+    fn failed(&self, source: io::Error) -> FilesError {
+        match source.kind() {
+            io::ErrorKind::NotFound => FilesError::NotFound {
+                path: self.path.to_owned(),
+                container: self.key.to_owned(),
+            },
+            io::ErrorKind::NotADirectory => FilesError::NotADirectory(self.path.to_owned()),
+            _ => FilesError::Look {
+                operation: "look at",
+                path: self.path.to_owned(),
+                container: self.key.to_owned(),
+                source,
+            },
+        }
+    }
+
+    fn no_target(&self, source: io::Error) -> FilesError {
+        match source.kind() {
+            io::ErrorKind::NotADirectory => FilesError::NoTarget(self.path.to_owned()),
+            _ => self.failed(source),
+        }
+    }
+
+    /// Refuses what a container that does not run has not got.
+    fn check_mounts(&self, record: &Record, canonical: &str) -> Result<(), FilesError> {
+        let binds = record.host.binds.iter().map(|bind| bind.target.as_str());
+        let mounts = binds.chain(record.host.tmpfs.keys().map(String::as_str));
+        for mount in mounts {
+            let below = canonical.strip_prefix(mount.trim_end_matches('/'));
+            if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                return Err(FilesError::Mounted {
+                    path: self.path.to_owned(),
+                    container: self.key.to_owned(),
+                    mount: mount.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// User and group of `user[:group]`, by the container's own `/etc/passwd` and `/etc/group`.
+fn owner(root: &OwnedFd, user: &str) -> Option<(u32, u32)> {
+    let (user, group) = match user.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (user, None),
+    };
+    let passwd = text(root, "/etc/passwd");
+    let line = passwd.lines().find(|line| {
+        let mut fields = line.split(':');
+        fields.next() == Some(user) || fields.nth(1) == Some(user)
+    });
+    let field = |line: &str, n| line.split(':').nth(n).and_then(|text| text.parse().ok());
+    let uid = match user.parse() {
+        Ok(uid) => uid,
+        Err(_) => field(line?, 2)?,
+    };
+    let gid = match group {
+        None => line.and_then(|line| field(line, 3)).unwrap_or(0),
+        Some(group) => match group.parse() {
+            Ok(gid) => gid,
+            Err(_) => {
+                let groups = text(root, "/etc/group");
+                let named = |line: &&str| line.split(':').next() == Some(group);
+                field(groups.lines().find(named)?, 2)?
+            }
+        },
+    };
+    Some((uid, gid))
+}
+
+/// A small file of a container; nothing where there is none.
+fn text(root: &OwnedFd, path: &str) -> String {
+    let opened = resolve::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK);
+    let Ok(fd) = opened else {
+        return String::new();
+    };
+    let is_file =
+        fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    let mut text = Vec::new();
+    if is_file {
+        // What could be read of a broken file is what there is.
+        let _ = std::fs::File::from(fd)
+            .take(PASSWD_MAX)
+            .read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}

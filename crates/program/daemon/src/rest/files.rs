@@ -1,0 +1,275 @@
+//! Files of containers: `archive`, `changes`, `export`.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use berth_api::archive::{FilesystemChange, PATH_STAT_HEADER, PathStat, mode};
+use berth_container::{ChangeKind, Containers, CopyIn, Files, FilesError, PathFacts};
+use berth_sys::rustix::fs::FileType;
+use berth_types::{Caller, ErrorKind, chain};
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use hyper::{Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::{ApiError, ApiResult};
+use super::images::feed;
+use super::reply;
+use super::router::Call;
+use crate::http::{Body, Sender, channel};
+
+/// Requests about files that are served at the same time, each on a thread of its own; more wait.
+const REQUESTS: usize = 32;
+/// Bytes of an archive that are sent at once.
+const PIECE: usize = 64 << 10;
+/// What follows an archive that broke off: less than a block, so that no client takes the
+/// beginning for the whole.
+const BROKEN: &[u8] = b"the archive broke off";
+
+/// The router of files.
+#[derive(Clone)]
+pub struct FilesApi {
+    files: Files,
+    places: Arc<Semaphore>,
+}
+
+impl FilesApi {
+    /// For the files of these containers.
+    pub fn new(containers: Containers) -> Self {
+        Self {
+            files: Files::new(containers),
+            places: Arc::new(Semaphore::new(REQUESTS)),
+        }
+    }
+
+    pub(super) async fn stat(&self, call: &Call, id: &str) -> ApiResult {
+        let path = path(call)?;
+        let id = id.to_owned();
+        let facts = self
+            .blocking(call, move |files, caller| files.stat(&caller, &id, &path))
+            .await?;
+        let mut response = reply::bare(StatusCode::OK);
+        describe(&mut response, &facts);
+        Ok(response)
+    }
+
+    pub(super) async fn read(&self, call: &Call, id: &str) -> ApiResult {
+        let path = path(call)?;
+        let place = self.place().await?;
+        let id = id.to_owned();
+        let outgoing = self
+            .blocking(call, move |files, caller| files.open(&caller, &id, &path))
+            .await?;
+        let facts = outgoing.facts.clone();
+        let body = stream(place, move |sink| outgoing.write(sink).map(drop));
+        let mut response = reply::stream(body, "application/x-tar");
+        describe(&mut response, &facts);
+        Ok(response)
+    }
+
+    pub(super) async fn write(&self, call: Call, id: &str) -> ApiResult {
+        let path = path(&call)?;
+        let options = CopyIn {
+            keep_kinds: call.query.switch("noOverwriteDirNonDir"),
+            to_user: call.query.switch("copyUIDGID"),
+        };
+        let _place = self.place().await?;
+        let (files, caller, id) = (self.files.clone(), call.caller.clone(), id.to_owned());
+        let (archive, feeding) = feed(call.request.into_body())?;
+        let copy = move || files.copy_in(&caller, &id, &path, options, archive);
+        let copied = tokio::task::spawn_blocking(copy).await;
+        feeding.task.abort();
+        copied.map_err(|_| interrupted())??;
+        if !feeding.whole.load(Ordering::Acquire) {
+            return Err(ApiError::invalid(
+                "the archive broke off before its end: copy again",
+            ));
+        }
+        Ok(reply::bare(StatusCode::OK))
+    }
+
+    pub(super) async fn changes(&self, call: &Call, id: &str) -> ApiResult {
+        let id = id.to_owned();
+        let _place = self.place().await?;
+        let changes = self
+            .blocking(call, move |files, caller| files.changes(&caller, &id))
+            .await?;
+        let list: Vec<FilesystemChange> = changes
+            .into_iter()
+            .map(|change| FilesystemChange {
+                path: change.path,
+                kind: match change.kind {
+                    ChangeKind::Modified => FilesystemChange::MODIFIED,
+                    ChangeKind::Added => FilesystemChange::ADDED,
+                    ChangeKind::Deleted => FilesystemChange::DELETED,
+                },
+            })
+            .collect();
+        Ok(reply::ok(&list))
+    }
+
+    pub(super) async fn export(&self, call: &Call, id: &str) -> ApiResult {
+        let place = self.place().await?;
+        let id = id.to_owned();
+        let exported = self
+            .blocking(call, move |files, caller| files.export(&caller, &id))
+            .await?;
+        let body = stream(place, move |sink| exported.write(sink).map(drop));
+        Ok(reply::stream(body, "application/octet-stream"))
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        place.map_err(|_| interrupted())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: &Call,
+        work: impl FnOnce(Files, Caller) -> Result<T, FilesError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (files, caller) = (self.files.clone(), call.caller.clone());
+        let done = tokio::task::spawn_blocking(move || work(files, caller)).await;
+        Ok(done.map_err(|_| interrupted())??)
+    }
+}
+
+fn interrupted() -> ApiError {
+    ApiError::new(ErrorKind::Internal, "the engine is shutting down")
+}
+
+fn path(call: &Call) -> Result<String, ApiError> {
+    let path = call.query.text("path");
+    path.map(str::to_owned)
+        .ok_or_else(|| ApiError::invalid("bad parameter: path cannot be empty"))
+}
+
+/// A body that a blocking thread writes.
+fn stream(
+    place: OwnedSemaphorePermit,
+    write: impl FnOnce(&mut Sink) -> Result<(), FilesError> + Send + 'static,
+) -> Body {
+    let (sender, body) = channel();
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let mut sink = Sink {
+            sender,
+            piece: Vec::with_capacity(PIECE),
+        };
+        if let Err(error) = write(&mut sink) {
+            tracing::warn!(error = %chain(&error), "an archive broke off");
+            // Fails where the client is gone, who does not need it then.
+            let _ = sink.write_all(BROKEN);
+        }
+        let _ = sink.flush();
+    });
+    body
+}
+
+/// The writing end of a body, in pieces of some size.
+struct Sink {
+    sender: Sender,
+    piece: Vec<u8>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = PIECE.saturating_sub(self.piece.len()).min(bytes.len());
+        self.piece
+            .extend_from_slice(bytes.get(..room).unwrap_or_default());
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(room)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        let sent = self.sender.blocking_send(Bytes::from(piece));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+fn describe(response: &mut Response<Body>, facts: &PathFacts) {
+    let stat = PathStat {
+        name: facts.name.clone(),
+        size: i64::try_from(facts.size).unwrap_or(i64::MAX),
+        mode: go_mode(facts.mode),
+        mtime: facts.modified.to_string(),
+        link_target: facts.link_target.clone().unwrap_or_default(),
+    };
+    let json = serde_json::to_vec(&stat).unwrap_or_default();
+    if let Ok(value) = HeaderValue::from_str(&base64(&json)) {
+        response.headers_mut().insert(PATH_STAT_HEADER, value);
+    }
+}
+
+/// A mode as Go counts it.
+fn go_mode(st_mode: u32) -> u32 {
+    let kind = match FileType::from_raw_mode(st_mode) {
+        FileType::RegularFile => 0,
+        FileType::Directory => mode::DIRECTORY,
+        FileType::Symlink => mode::SYMLINK,
+        FileType::Fifo => mode::NAMED_PIPE,
+        FileType::Socket => mode::SOCKET,
+        FileType::CharacterDevice => mode::DEVICE | mode::CHARACTER_DEVICE,
+        FileType::BlockDevice => mode::DEVICE,
+        FileType::Unknown => mode::IRREGULAR,
+    };
+    let bits = [
+        (0o4000, mode::SETUID),
+        (0o2000, mode::SETGID),
+        (0o1000, mode::STICKY),
+    ];
+    let special = bits.iter().filter(|(bit, _)| st_mode & bit != 0);
+    let special: u32 = special.map(|(_, go)| go).sum();
+    kind | special | (st_mode & mode::PERMISSIONS)
+}
+
+/// RFC 4648, the standard alphabet, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let at = |n: usize| u32::from(group.get(n).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for n in 0..4 {
+            let index = (bits >> (18 - 6 * n)) & 63;
+            let letter = ALPHABET.get(index as usize).copied().unwrap_or(b'=');
+            text.push(char::from(if n <= group.len() { letter } else { b'=' }));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_the_standard_one() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+            ("\u{fb}\u{ff}~?>", "w7vDv34/Pg=="),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn modes_are_those_of_go() {
+        assert_eq!(go_mode(0o100_644), 0o644);
+        assert_eq!(go_mode(0o041_777), 1 << 31 | 1 << 20 | 0o777);
+        assert_eq!(go_mode(0o104_755), 1 << 23 | 0o755);
+        assert_eq!(go_mode(0o120_777), 1 << 27 | 0o777);
+        assert_eq!(go_mode(0o020_666), 1 << 26 | 1 << 21 | 0o666);
+    }
+}
