@@ -260,6 +260,15 @@ fn published_ports_answer_where_they_should() {
     ] {
         assert!(ports.lines().any(|l| l == line), "{line}: {ports}");
     }
+    for words in [&["port", "web"][..], &["port", "web", "80"]] {
+        let lines = |text: &str| -> Vec<String> {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let (ours, theirs) = (engine.berth(words), engine.docker(words));
+        assert_eq!(lines(ours.ok()), lines(theirs.ok()));
+    }
     let listed = engine.docker(&["ps", "--format", "{{.Names}} {{.Ports}}"]);
     assert_eq!(
         listed.lines(),
@@ -422,6 +431,21 @@ fn networks_are_listed_and_shown() {
     engine
         .docker(&["network", "inspect", "nosuch"])
         .fails(1, &["nosuch not found"]);
+    assert_eq!(
+        engine
+            .berth(&[
+                "network",
+                "ls",
+                "--format",
+                "{{.Name}} {{.Driver}} {{.Scope}}"
+            ])
+            .ok(),
+        names.ok()
+    );
+    assert_eq!(
+        engine.berth(&["network", "inspect", "bridge"]).json()[0]["Id"],
+        network["Id"]
+    );
     let drivers = engine.docker(&["info", "--format", "{{.Plugins.Network}}"]);
     assert_eq!(drivers.text(), "[bridge host null]");
 
@@ -510,5 +534,43 @@ fn nothing_is_left_of_a_class_of_boxes() {
     }
     engine.docker(&["rm", "-f", "box-a", "box-b", "box-c"]).ok();
     engine.assert_unchanged_since(&before);
+    clean(&engine);
+}
+
+#[test]
+fn coming_and_going_is_told_and_a_restarted_program_is_on_the_network_again() {
+    let engine = Engine::with_network();
+    let id = start(
+        &engine,
+        "loop",
+        &["--restart", "on-failure:1", "-p", "8080:80"],
+        "ip address show eth0; exit 3",
+    );
+    wait_until("it has given up", LIMIT, || {
+        let state = inspect(&engine, "loop", "{{.State.Status}} {{.RestartCount}}");
+        (state == "exited 1").then_some(())
+    });
+    let shown = engine.docker(&["logs", "loop"]);
+    assert_eq!(shown.ok().matches("inet 172.17.").count(), 2, "{shown}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // The client sends whole seconds.
+    let until = (now.unwrap().as_secs() + 1).to_string();
+    let events = |flags: &[&str]| {
+        let head = ["events", "--since", "0", "--until", &until];
+        engine.docker(&[&head[..], flags].concat()).ok().to_owned()
+    };
+    let facts = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.container}}";
+    let told = events(&["--filter", "type=network", "--format", facts]);
+    let lines: Vec<String> = ["connect", "disconnect", "connect", "disconnect"]
+        .map(|action| format!("{action} bridge {id}"))
+        .into();
+    assert_eq!(told.lines().collect::<Vec<_>>(), lines);
+    let order = events(&["--format", "{{.Action}}"]);
+    let at = |action: &str| order.lines().position(|l| l == action);
+    assert!(
+        at("connect") < at("start") && at("disconnect") < at("die"),
+        "{order}"
+    );
+    start(&engine, "next", &["-p", "8080:80"], IDLE);
     clean(&engine);
 }

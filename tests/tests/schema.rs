@@ -47,6 +47,8 @@ fn answers_are_valid_against_the_description() {
     get("/version", "/version");
     get("/info", "/info");
     get("/images/json", "/images/json");
+    get("/networks", "/networks");
+    get("/networks/none", "/networks/{id}");
     get("/images/busybox:test/json", "/images/{name}/json");
 
     let body = json!({

@@ -30,6 +30,7 @@ pub const NULL_ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("ExecInspectResponse", &["ExitCode"]),
     ("Health", &["Log"]),
+    ("IPAM", &["Options", "Config"]),
     (
         "HostConfig",
         &[

@@ -236,7 +236,7 @@ fn running(shared: &Shared, known: &HashSet<ContainerId>) -> HashSet<ContainerId
         index
             .by_id
             .get(id)
-            .is_some_and(|h| h.snapshot.borrow().state.phase == Phase::Running)
+            .is_some_and(|h| h.snapshot.borrow().state.phase.is_live())
             || shared.runtime_dir(**id).exists()
     };
     known.iter().filter(live).copied().collect()

@@ -16,7 +16,7 @@ use berth_types::oci::{Namespace, NamespaceKind};
 use berth_types::{ContainerId, InstallId, Timestamp, chain};
 
 use crate::error::ContainerError;
-use crate::record::{HostSettings, Network, Phase, Record, Settings};
+use crate::record::{HostSettings, Network, Record, Settings};
 use crate::shared::Shared;
 
 /// The endpoint, in a container's runtime directory.
@@ -96,7 +96,7 @@ fn namespace_of(
     };
     let init = shared.read_index().by_id.get(&target).and_then(|handle| {
         let seen = handle.snapshot.borrow();
-        (seen.state.phase == Phase::Running).then_some(seen.state.init)?
+        seen.state.phase.is_live().then_some(seen.state.init)?
     });
     let init = init.ok_or_else(stopped)?;
     let opened = fs::File::open(format!("/proc/{}/ns/net", init.pid));

@@ -13,6 +13,7 @@ mod exec;
 mod image_verbs;
 mod images;
 mod life;
+mod networks;
 mod streams;
 mod system;
 mod transport;
@@ -38,6 +39,7 @@ pub use error::ClientError;
 pub use exec::Execs;
 pub use image_verbs::CommitOptions;
 pub use images::{Images, ImportOptions};
+pub use networks::Networks;
 pub use streams::{Input, JsonStream, Output, ProgressStream};
 
 use transport::{Address, Call};

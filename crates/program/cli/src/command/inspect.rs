@@ -20,6 +20,8 @@ pub enum Kinds {
     Container,
     /// Images.
     Image,
+    /// Networks.
+    Network,
 }
 
 #[derive(Debug, Args)]
@@ -37,8 +39,8 @@ struct Flags {
 }
 
 /// The types that Docker knows and Berth has no objects of yet.
-const UNBUILT_TYPES: [&str; 8] = [
-    "config", "network", "node", "plugin", "secret", "service", "task", "volume",
+const UNBUILT_TYPES: [&str; 7] = [
+    "config", "node", "plugin", "secret", "service", "task", "volume",
 ];
 
 fn usage(kinds: Kinds) -> Usage {
@@ -54,6 +56,10 @@ fn usage(kinds: Kinds) -> Usage {
         Kinds::Image => (
             "[OPTIONS] IMAGE [IMAGE...]",
             "Display detailed information on one or more images",
+        ),
+        Kinds::Network => (
+            "[OPTIONS] NETWORK [NETWORK...]",
+            "Display detailed information on one or more networks",
         ),
     };
     Usage {
@@ -104,6 +110,7 @@ fn narrowed(kinds: Kinds, wanted: Option<&str>) -> Result<Kinds, Exit> {
         (kinds, "") => Ok(kinds),
         (Kinds::Any | Kinds::Container, "container") => Ok(Kinds::Container),
         (Kinds::Any | Kinds::Image, "image") => Ok(Kinds::Image),
+        (Kinds::Any | Kinds::Network, "network") => Ok(Kinds::Network),
         (_, other) if UNBUILT_TYPES.contains(&other) => Err(Exit::failed(format!(
             "berth: '--type {other}' is not built yet"
         ))),
@@ -118,18 +125,24 @@ fn narrowed(kinds: Kinds, wanted: Option<&str>) -> Result<Kinds, Exit> {
 async fn find(client: &Client, name: &str, kinds: Kinds, size: bool) -> Result<String, String> {
     let missing = |e: &ClientError| e.status().is_some() && e.kind() == ErrorKind::NotFound;
     let text = |json: serde_json::Result<String>| json.map_err(|e| e.to_string());
-    if kinds != Kinds::Image {
+    let all = kinds == Kinds::Any;
+    if all || kinds == Kinds::Container {
         match client.containers().inspect(name, size).await {
             Ok(container) => return text(serde_json::to_string(&container)),
-            Err(e) if kinds == Kinds::Any && missing(&e) => {}
+            Err(e) if all && missing(&e) => {}
             Err(e) => return Err(sentence(&e)),
         }
     }
-    match client.images().inspect(name).await {
-        Ok(image) => text(serde_json::to_string(&image)),
-        Err(e) if kinds == Kinds::Any && missing(&e) => {
-            Err(format!("Error: No such object: {name}"))
+    if all || kinds == Kinds::Image {
+        match client.images().inspect(name).await {
+            Ok(image) => return text(serde_json::to_string(&image)),
+            Err(e) if all && missing(&e) => {}
+            Err(e) => return Err(sentence(&e)),
         }
+    }
+    match client.networks().inspect(name).await {
+        Ok(network) => text(serde_json::to_string(&network)),
+        Err(e) if all && missing(&e) => Err(format!("Error: No such object: {name}")),
         Err(e) => Err(sentence(&e)),
     }
 }

@@ -25,7 +25,9 @@ pub mod load;
 mod local;
 pub mod logs;
 pub mod names;
+pub mod network;
 pub mod pause;
+pub mod port;
 mod progress;
 pub mod prune;
 pub mod ps;
@@ -90,11 +92,14 @@ pub async fn dispatch(context: &Context, words: &[String]) -> Outcome {
             inspect::run(context, invoked, args, inspect::Kinds::Container).await
         }
         Verb::InspectImage => inspect::run(context, invoked, args, inspect::Kinds::Image).await,
+        Verb::InspectNetwork => inspect::run(context, invoked, args, inspect::Kinds::Network).await,
         Verb::Kill => kill::run(context, invoked, args).await,
         Verb::Lab => lab::run(context, args),
         Verb::Load => load::run(context, invoked, args).await,
         Verb::Logs => logs::run(context, invoked, args).await,
+        Verb::Networks => network::list(context, invoked, args).await,
         Verb::Pause => pause::pause(context, invoked, args).await,
+        Verb::Port => port::run(context, invoked, args).await,
         Verb::PruneContainers => prune::containers(context, invoked, args).await,
         Verb::PruneImages => prune::images(context, invoked, args).await,
         Verb::PruneSystem => prune::system(context, invoked, args).await,

@@ -39,6 +39,8 @@ pub enum Verb {
     InspectContainer,
     /// `image inspect`
     InspectImage,
+    /// `network inspect`
+    InspectNetwork,
     /// `kill`
     Kill,
     /// `lab`
@@ -47,6 +49,8 @@ pub enum Verb {
     Load,
     /// `logs`
     Logs,
+    /// `network ls`
+    Networks,
     /// `pause`
     Pause,
     /// `container prune`
@@ -55,6 +59,8 @@ pub enum Verb {
     PruneImages,
     /// `system prune`
     PruneSystem,
+    /// `port`
+    Port,
     /// `ps`
     Ps,
     /// `pull`
@@ -158,6 +164,11 @@ pub const COMMANDS: &[(&str, Verb, &str)] = &[
         "pause",
         Verb::Pause,
         "Pause all processes within one or more containers",
+    ),
+    (
+        "port",
+        Verb::Port,
+        "List port mappings or a specific mapping for the container",
     ),
     ("ps", Verb::Ps, "List containers"),
     ("pull", Verb::Pull, "Download an image from a registry"),
@@ -270,6 +281,11 @@ pub const COMMANDS: &[(&str, Verb, &str)] = &[
         Verb::PruneContainers,
         "Remove all stopped containers",
     ),
+    (
+        "container port",
+        Verb::Port,
+        "List port mappings or a specific mapping for the container",
+    ),
     ("container ps", Verb::Ps, ""),
     ("container remove", Verb::Rm, ""),
     ("container rename", Verb::Rename, "Rename a container"),
@@ -364,6 +380,13 @@ pub const COMMANDS: &[(&str, Verb, &str)] = &[
         Verb::Tag,
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     ),
+    (
+        "network inspect",
+        Verb::InspectNetwork,
+        "Display detailed information on one or more networks",
+    ),
+    ("network list", Verb::Networks, ""),
+    ("network ls", Verb::Networks, "List networks"),
     ("system df", Verb::Df, "Show docker disk usage"),
     (
         "system events",
@@ -380,9 +403,10 @@ pub const COMMANDS: &[(&str, Verb, &str)] = &[
 ];
 
 /// The groups that have built commands in them.
-pub const GROUPS: [(&str, &str); 3] = [
+pub const GROUPS: [(&str, &str); 4] = [
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("network", "Manage networks"),
     ("system", "Manage Docker"),
 ];
 
@@ -400,10 +424,8 @@ pub const UNBUILT: &[&str] = &[
     "login",
     "logout",
     "manifest",
-    "network",
     "node",
     "plugin",
-    "port",
     "push",
     "search",
     "secret",
@@ -412,9 +434,14 @@ pub const UNBUILT: &[&str] = &[
     "swarm",
     "trust",
     "volume",
-    "container port",
     "image build",
     "image push",
+    "network connect",
+    "network create",
+    "network disconnect",
+    "network prune",
+    "network remove",
+    "network rm",
     "system dial-stdio",
     "uninstall",
 ];

@@ -9,7 +9,7 @@ use berth_api::network::{
     SubnetStatus,
 };
 use berth_api::{Filters, FiltersError, shape};
-use berth_container::{Containers, Network, Phase};
+use berth_container::{Containers, Network};
 use berth_network::Networks;
 use berth_types::{Caller, ErrorKind, Timestamp};
 use regex_lite::Regex;
@@ -125,7 +125,7 @@ impl NetworksApi {
         let all = self.containers.all(caller);
         let on = all
             .iter()
-            .filter(|r| r.host.network == network && r.state.phase == Phase::Running);
+            .filter(|r| r.host.network == network && r.state.phase.is_live());
         on.map(|record| {
             let mut wire = EndpointResource {
                 name: record.name.clone(),

@@ -7,7 +7,7 @@ use berth_api::container::HostConfig;
 use berth_api::network::{
     EndpointSettings, NetworkSettings, NetworkingConfig, PortBinding, PortMap, PortSummary,
 };
-use berth_container::{Containers, HostSettings, Network, Phase, Record, exposed, parse_exposed};
+use berth_container::{Containers, HostSettings, Network, Record, exposed, parse_exposed};
 use berth_network::{Endpoint, PortRange, PortRequest};
 use berth_types::{ContainerId, ErrorKind};
 
@@ -195,7 +195,7 @@ pub fn endpoints(record: &Record, containers: &Containers) -> BTreeMap<String, E
         return BTreeMap::new();
     }
     let mut wire = EndpointSettings::default();
-    if record.state.phase == Phase::Running {
+    if record.state.phase.is_live() {
         wire.network_id = containers.network_id(network).unwrap_or_default();
     }
     if let Some(mac) = record.host.mac {
