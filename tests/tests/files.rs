@@ -246,6 +246,50 @@ fn cp_both_ways_running_and_stopped() {
 }
 
 #[test]
+fn cp_keeps_to_what_a_container_may_write() {
+    let engine = Engine::with_busybox();
+    let scratch = engine.scratch();
+    fs::write(scratch.join("file"), "content").unwrap();
+    fs::create_dir(scratch.join("volume")).unwrap();
+    let file = scratch.join("file").to_string_lossy().into_owned();
+    let create = |name: &str, flags: &[&str]| {
+        let head = ["create", "--name", name, "--network", "none"];
+        engine
+            .docker(&[&head[..], flags, &[IMAGE, "/bin/sh"]].concat())
+            .ok();
+    };
+    create("sealed", &["--read-only"]);
+    let sealed = engine.docker(&["cp", &file, "sealed:/tmp"]);
+    sealed.fails(1, &["container rootfs is marked read-only"]);
+    let bind = format!("{}:/vol", scratch.join("volume").display());
+    create("bound", &["--volume", &bind]);
+    let bound = engine.docker(&["cp", &file, "bound:/vol/file"]);
+    // The mount point is made by the first start; before, nothing is there.
+    bound.fails(1, &["bound"]);
+    create("user", &["--user", "app"]);
+    engine
+        .docker(&["cp", "--archive", &file, "user:/tmp/file"])
+        .ok();
+    let owner = described(&engine, "user", "/tmp/file");
+    assert_eq!(owner, ["-rw-r--r-- 1000/1000 file"]);
+    detached(
+        &engine,
+        "sealed-and-bound",
+        &["--read-only", "--volume", &bind],
+        IDLE,
+    );
+    let refused = engine.docker(&["cp", &file, "sealed-and-bound:/tmp"]);
+    refused.fails(1, &["container rootfs is marked read-only"]);
+    engine
+        .docker(&["cp", &file, "sealed-and-bound:/vol/file"])
+        .ok();
+    assert_eq!(
+        fs::read_to_string(scratch.join("volume/file")).unwrap(),
+        "content"
+    );
+}
+
+#[test]
 fn s06_no_link_leads_cp_out_of_the_container() {
     let engine = Engine::with_busybox();
     let scratch = engine.scratch();
