@@ -195,6 +195,11 @@ fn cp_both_ways_running_and_stopped() {
                 .starts_with("root:x:0:0")
         );
         fs::remove_file(scratch.join("link")).unwrap();
+        // The whole root, without the kernel's file systems in it.
+        engine.docker(&["cp", &at("/"), &here("whole")]).ok();
+        assert!(scratch.join("whole/root/tree/file").is_file());
+        assert!(!scratch.join("whole/proc/1").exists());
+        fs::remove_dir_all(scratch.join("whole")).unwrap();
         // Refusals.
         let missing = engine.docker(&["cp", &at("/nowhere/file"), &here("x")]);
         missing.fails(
