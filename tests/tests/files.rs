@@ -195,6 +195,11 @@ fn cp_both_ways_running_and_stopped() {
                 .starts_with("root:x:0:0")
         );
         fs::remove_file(scratch.join("link")).unwrap();
+        // The whole root, without the kernel's file systems in it.
+        engine.docker(&["cp", &at("/"), &here("whole")]).ok();
+        assert!(scratch.join("whole/root/tree/file").is_file());
+        assert!(!scratch.join("whole/proc/1").exists());
+        fs::remove_dir_all(scratch.join("whole")).unwrap();
         // Refusals.
         let missing = engine.docker(&["cp", &at("/nowhere/file"), &here("x")]);
         missing.fails(
@@ -243,6 +248,50 @@ fn cp_both_ways_running_and_stopped() {
         "no mount shows on the host"
     );
     drop(empty);
+}
+
+#[test]
+fn cp_keeps_to_what_a_container_may_write() {
+    let engine = Engine::with_busybox();
+    let scratch = engine.scratch();
+    fs::write(scratch.join("file"), "content").unwrap();
+    fs::create_dir(scratch.join("volume")).unwrap();
+    let file = scratch.join("file").to_string_lossy().into_owned();
+    let create = |name: &str, flags: &[&str]| {
+        let head = ["create", "--name", name, "--network", "none"];
+        engine
+            .docker(&[&head[..], flags, &[IMAGE, "/bin/sh"]].concat())
+            .ok();
+    };
+    create("sealed", &["--read-only"]);
+    let sealed = engine.docker(&["cp", &file, "sealed:/tmp"]);
+    sealed.fails(1, &["container rootfs is marked read-only"]);
+    let bind = format!("{}:/vol", scratch.join("volume").display());
+    create("bound", &["--volume", &bind]);
+    let bound = engine.docker(&["cp", &file, "bound:/vol/file"]);
+    // The mount point is made by the first start; before, nothing is there.
+    bound.fails(1, &["bound"]);
+    create("user", &["--user", "app"]);
+    engine
+        .docker(&["cp", "--archive", &file, "user:/tmp/file"])
+        .ok();
+    let owner = described(&engine, "user", "/tmp/file");
+    assert_eq!(owner, ["-rw-r--r-- 1000/1000 file"]);
+    detached(
+        &engine,
+        "sealed-and-bound",
+        &["--read-only", "--volume", &bind],
+        IDLE,
+    );
+    let refused = engine.docker(&["cp", &file, "sealed-and-bound:/tmp"]);
+    refused.fails(1, &["container rootfs is marked read-only"]);
+    engine
+        .docker(&["cp", &file, "sealed-and-bound:/vol/file"])
+        .ok();
+    assert_eq!(
+        fs::read_to_string(scratch.join("volume/file")).unwrap(),
+        "content"
+    );
 }
 
 #[test]
