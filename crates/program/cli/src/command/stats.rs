@@ -165,6 +165,7 @@ async fn watch(client: &Client, flags: &Flags, layout: &Layout) -> Outcome {
         if named && watched.values().all(tokio::task::AbortHandle::is_finished) {
             return Ok(0);
         }
+        let expected = !order.is_empty();
         let shown: Vec<_> = {
             let samples = lock(&samples);
             order
@@ -172,6 +173,10 @@ async fn watch(client: &Client, flags: &Flags, layout: &Layout) -> Outcome {
                 .filter_map(|name| samples.get(&name).cloned().map(|sample| (name, sample)))
                 .collect()
         };
+        if expected && shown.is_empty() {
+            // The engine has not answered yet.
+            continue;
+        }
         let text = text(shown, layout, flags)?;
         if !on_terminal {
             crate::say::out(&text);
