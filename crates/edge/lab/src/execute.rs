@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use berth_api::client::{Client, ClientError, ListOptions, RemoveOptions};
+use berth_console::progress::Progress;
 use berth_types::ErrorKind;
 use tokio::sync::Semaphore;
 
@@ -45,7 +46,7 @@ pub async fn allocate(
 ) -> Result<Vec<report::Result<Seat>>> {
     let mut observed = observe(client).await?;
     let offer = Arc::new(offer);
-    Ok(each(names, |name| {
+    Ok(each("Allocating boxes", names, |name| {
         let planned = plan::allocation(&name, &offer.lab, observed.remove(&name).as_ref());
         let (client, offer) = (client.clone(), Arc::clone(&offer));
         async move { allocate_one(&client, &name, &offer, planned).await }
@@ -94,7 +95,7 @@ async fn create(client: &Client, name: &str, offer: &Offer) -> Result<String, St
     let containers = client.containers();
     let request = seat::request(name, offer);
     let created = containers
-        .create(Some(name), &request)
+        .create_for(&seat::owner(&offer.lab), name, &request)
         .await
         .map_err(|e| sentence(&e))?;
     for warning in &created.warnings {
@@ -118,15 +119,32 @@ async fn create(client: &Client, name: &str, offer: &Offer) -> Result<String, St
     }
 }
 
-/// Makes sure that no name has a seat.
+/// Which seats are to be removed.
+pub enum Leaving {
+    /// Those of these names in this lab.
+    Names(Vec<String>, String),
+    /// All of this lab, or of every lab.
+    All(Option<String>),
+}
+
+/// Makes sure that nobody who leaves has a seat.
 pub async fn deallocate(
     client: &Client,
-    names: Vec<String>,
-    lab: &str,
+    leaving: Leaving,
 ) -> Result<Vec<report::Result<&'static str>>> {
     let mut observed = observe(client).await?;
-    Ok(each(names, |name| {
-        let planned = plan::removal(&name, lab, observed.remove(&name).as_ref());
+    let (names, lab) = match leaving {
+        Leaving::Names(names, lab) => (names, Some(lab)),
+        Leaving::All(lab) => {
+            let seats = plan::seats(&observed, lab.as_deref());
+            (seats, None)
+        }
+    };
+    Ok(each("Removing boxes", names, |name| {
+        let there = observed.remove(&name);
+        let its = there.as_ref().and_then(|seat| seat.lab.clone());
+        let lab = lab.clone().or(its).unwrap_or_default();
+        let planned = plan::removal(&name, &lab, there.as_ref());
         let client = client.clone();
         async move {
             match planned {
@@ -153,7 +171,7 @@ pub async fn deallocate(
 }
 
 /// Does `work` for every name, [`PARALLEL_MAX`] at a time; the results are in the list's order.
-async fn each<T, W, F>(names: Vec<String>, mut work: W) -> Vec<report::Result<T>>
+async fn each<T, W, F>(what: &str, names: Vec<String>, mut work: W) -> Vec<report::Result<T>>
 where
     W: FnMut(String) -> F,
     F: Future<Output = std::result::Result<T, String>> + Send + 'static,
@@ -173,11 +191,13 @@ where
             (name, task)
         })
         .collect();
+    let mut bar = Progress::new(what, tasks.len());
     let mut results = Vec::with_capacity(tasks.len());
     for (name, task) in tasks {
         let result = task
             .await
             .unwrap_or_else(|e| Err(format!("the work was broken off: {e}")));
+        bar.step(result.is_ok());
         results.push((name, result));
     }
     results

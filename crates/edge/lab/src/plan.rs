@@ -117,6 +117,17 @@ pub fn removal(name: &str, lab: &str, observed: Option<&Observed>) -> Removal {
     }
 }
 
+/// The names of all seats of a lab, or of every lab.
+pub fn seats(observed: &BTreeMap<String, Observed>, lab: Option<&str>) -> Vec<String> {
+    let is_seat = |(name, there): &(&String, &Observed)| {
+        let its = there.lab.as_deref();
+        its.is_some_and(|its| lab.is_none_or(|lab| lab == its))
+            && there.seat.as_deref() == Some(name.as_str())
+    };
+    let seats = observed.iter().filter(is_seat);
+    seats.map(|(name, _)| name.clone()).collect()
+}
+
 /// Why the container is not this lab's seat of that name, if it is not.
 fn foreign(name: &str, lab: &str, there: &Observed) -> Option<String> {
     match (&there.lab, &there.seat) {
@@ -202,6 +213,28 @@ mod tests {
                 "{lab:?} {seat:?}"
             );
         }
+    }
+
+    #[test]
+    fn all_seats_are_those_of_labs_and_under_their_own_name() {
+        let there = BTreeMap::from([
+            (
+                "ann".to_owned(),
+                observed(Some("go"), Some("ann"), "running"),
+            ),
+            (
+                "bob".to_owned(),
+                observed(Some("rust"), Some("bob"), "exited"),
+            ),
+            (
+                "cid".to_owned(),
+                observed(Some("go"), Some("dan"), "exited"),
+            ),
+            ("eve".to_owned(), observed(None, None, "running")),
+        ]);
+        assert_eq!(seats(&there, None), ["ann", "bob"]);
+        assert_eq!(seats(&there, Some("go")), ["ann"]);
+        assert_eq!(seats(&there, Some("c")), [""; 0]);
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn cpus(nanos: i64) -> String {
 }
 
 /// Bytes in the largest unit that leaves no long fraction: `512MiB`, `1.5GiB`.
-fn bytes(number: i64) -> String {
+pub fn bytes(number: i64) -> String {
     if number <= 0 {
         return "-".to_owned();
     }

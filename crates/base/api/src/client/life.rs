@@ -71,6 +71,15 @@ impl Containers<'_> {
         Ok(JsonStream::new(answer))
     }
 
+    /// `GET /containers/{id}/stats`: one sample, taken at once; it has nothing to be compared with.
+    pub async fn stats_once(self, id: &str) -> Result<ContainerStats, ClientError> {
+        let mut query = Query::default();
+        query.put("stream", "0");
+        query.put("one-shot", "1");
+        let path = query.after(&format!("/containers/{}/stats", segment(id)));
+        self.client().call(Method::GET, &path).json().await
+    }
+
     /// `GET /containers/{id}/top`: its processes, in the columns that these options of `ps` ask
     /// for; `-ef` where there are none.
     pub async fn top(self, id: &str, options: &str) -> Result<TopResponse, ClientError> {
