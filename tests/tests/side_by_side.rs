@@ -3,12 +3,15 @@
 use berth_testkit::{Engine, EngineBuilder};
 use berth_tests::{IDLE, detached, inspect, script};
 
+/// Runs forever and starts nothing, so that a census of processes stays the same.
+const STILL: &str = "exec sleep 1000";
+
 #[test]
 fn two_engines_do_not_know_each_other() {
     let (first, second) = (Engine::with_busybox(), Engine::with_busybox());
     let ids = [
-        detached(&first, "same", &[], IDLE),
-        detached(&second, "same", &[], IDLE),
+        detached(&first, "same", &[], STILL),
+        detached(&second, "same", &[], STILL),
     ];
     assert_ne!(ids[0], ids[1]);
     for (engine, id) in [&first, &second].into_iter().zip(&ids) {

@@ -347,6 +347,12 @@ impl Engine {
         command::run(&mut self.ground.berth(arguments))
     }
 
+    /// Starts `berth` beside the test.
+    #[track_caller]
+    pub fn berth_beside(&self, arguments: &[&str]) -> Background {
+        Background::start(&mut self.ground.berth(arguments))
+    }
+
     /// Insists that disk, kernel and database agree (`berth system fsck`).
     ///
     /// # Panics
