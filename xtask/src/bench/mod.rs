@@ -1,9 +1,11 @@
-//! How long the everyday commands take: `cargo xtask bench [--runs N] [--peers]`.
+//! How long the everyday commands take: `cargo xtask bench [--runs N] [--peers]`, and how long a
+//! whole class does: `cargo xtask bench class [--seats N]`.
 //!
 //! An engine of its own is started in namespaces of its own, as the tests do, and is gone
 //! afterwards, also after a failure. The commands of all clients are run in turn, so that a busy
 //! moment of the machine meets all of them: compare columns of one table, not two tables.
 
+mod class;
 mod client;
 mod machine;
 mod memory;
@@ -35,7 +37,9 @@ const IDLE: u32 = 20;
 const LIMIT: Duration = Duration::from_secs(600);
 const LIMIT_OF_A_RUN: Duration = Duration::from_secs(10);
 
-const USAGE: &str = "usage: cargo xtask bench [--runs N] [--peers]";
+const USAGE: &str = "usage: cargo xtask bench [--runs N] [--peers], or bench class [--seats N]";
+/// More do not fit on a machine that runs benchmarks.
+const SEATS_MAX: u32 = 2000;
 /// A directory with programs that are built already, as the tests take it.
 const PROGRAMS_VARIABLE: &str = "BERTH_PROGRAMS";
 const IMAGE: &str = "busybox:test";
@@ -70,6 +74,11 @@ impl Options {
 
 /// Builds the programs, measures, and prints the tables in Markdown on standard output.
 pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
+    if arguments.first().is_some_and(|word| word == "class") {
+        let seats = seats(&arguments[1..])?;
+        build(root)?;
+        return class::run(seats);
+    }
     let options = Options::parse(arguments)?;
     build(root)?;
     let limit = LIMIT + LIMIT_OF_A_RUN * options.runs;
@@ -111,6 +120,19 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
     println!("Memory, MiB:\n");
     println!("{}", memory::markdown(fresh, &idle));
     Ok(true)
+}
+
+fn seats(arguments: &[OsString]) -> Result<u32> {
+    match arguments {
+        [] => Ok(class::SEATS),
+        [flag, number] if flag == "--seats" => {
+            let given = number.to_str().and_then(|text| text.parse().ok());
+            given
+                .filter(|seats| (1..=SEATS_MAX).contains(seats))
+                .with_context(|| format!("--seats takes 1 to {SEATS_MAX}; {USAGE}"))
+        }
+        _ => bail!("`bench class` does not know {arguments:?}; {USAGE}"),
+    }
 }
 
 /// What is measured is what is in the tree, unless [`PROGRAMS_VARIABLE`] names other programs.
@@ -245,5 +267,8 @@ mod tests {
         for wrong in [&["--runs"][..], &["--runs", "0"], &["--runs", "x"], &["-n"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
+        assert_eq!(seats(&[]).ok(), Some(class::SEATS));
+        assert_eq!(seats(&["--seats".into(), "7".into()]).ok(), Some(7));
+        assert!(seats(&["--seats".into(), "0".into()]).is_err());
     }
 }
