@@ -1,7 +1,7 @@
 //! Several engines on one machine, each with its own roots and socket.
 
 use berth_testkit::{Engine, EngineBuilder};
-use berth_tests::{IDLE, detached, inspect, script};
+use berth_tests::{detached, inspect, script};
 
 /// Runs forever and starts nothing, so that a census of processes stays the same.
 const STILL: &str = "exec sleep 1000";

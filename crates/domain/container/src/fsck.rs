@@ -46,11 +46,15 @@ impl Containers {
                     running.insert(*id);
                 }
                 if record.state.phase.is_live() && !endpoint_fits(&endpoints, &record) {
-                    findings.push(finding(
-                        "endpoint",
-                        id,
-                        "runs on the default network, which does not know it",
-                    ));
+                    findings.push(Finding {
+                        kind: "endpoint",
+                        subject: id.to_string(),
+                        message: format!(
+                            "container {} runs on the default network, which does not know it; \
+                             restart the container",
+                            id.short()
+                        ),
+                    });
                 }
                 if record.state.phase.is_live() {
                     let init = record.state.init.map_or(0, |p| p.pid);

@@ -11,6 +11,7 @@ pub const DEFAULT: &str = "ctrl-p,ctrl-q";
 /// The text names a key that does not exist, or none.
 pub fn parse(text: &str) -> Result<Vec<u8>, ConsoleError> {
     let key = |word: &str| match word.as_bytes() {
+        b"DEL" => Some(0x7f),
         [byte] if byte.is_ascii() => Some(*byte),
         [b'c', b't', b'r', b'l', b'-', letter] => match letter {
             b'a'..=b'z' => Some(letter - b'a' + 1),
@@ -102,6 +103,7 @@ mod tests {
             (DEFAULT, Some(vec![16, 17])),
             ("ctrl-@,a,ctrl-[,ctrl-_", Some(vec![0, b'a', 27, 31])),
             ("ctrl-a", Some(vec![1])),
+            ("ctrl-a,DEL", Some(vec![1, 127])),
             ("", None),
             ("ctrl-P", None),
             ("ctrl-,x", None),

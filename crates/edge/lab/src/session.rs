@@ -93,15 +93,19 @@ async fn reach(client: &Client, name: &str, options: &AttachOptions) -> Result<(
             bail!("the box of {name} is paused: `docker unpause {name}` lets it go on");
         }
         let containers = client.containers();
-        let refused = match seat.state.running && !seat.state.restarting {
-            true => match containers.attach(&seat.id, options).await {
-                Ok(streams) => return Ok((seat.id, streams)),
-                Err(error) => error,
-            },
-            false => match containers.start(&seat.id, false).await {
-                Ok(_) => continue,
-                Err(error) => error,
-            },
+        // A seat whose shell ended often waits longer and longer for the next; not for its owner.
+        let begun = match (seat.state.restarting, seat.state.running) {
+            (true, _) => containers.restart(&seat.id, None, None).await,
+            (false, true) => Ok(()),
+            (false, false) => containers.start(&seat.id, false).await.map(drop),
+        };
+        let joined = match begun {
+            Ok(()) => containers.attach(&seat.id, options).await,
+            Err(error) => Err(error),
+        };
+        let refused = match joined {
+            Ok(streams) => return Ok((seat.id, streams)),
+            Err(error) => error,
         };
         if refused.kind() != ErrorKind::Conflict || Instant::now() >= end {
             return Err(refused).with_context(|| format!("cannot open the box of {name}"));

@@ -17,7 +17,7 @@ pub enum Verb {
     /// Open the shell of a box on this terminal; Ctrl-P Ctrl-Q leaves it
     ///
     /// A box that is stopped is started. `exit` ends the shell and never the box's files; the
-    /// next shell is there at once.
+    /// next opening finds a new one.
     Open(Open),
     /// See the screen of a box, read only, with a line on theirs saying so; `q` leaves
     Watch(Look),
