@@ -256,8 +256,17 @@ pub(crate) fn group(shared: &Shared, id: ContainerId) -> Result<cgroup::Cgroup, 
     Ok(cgroup::Cgroup::open(&spec::cgroup_path(id, &shared.facts))?)
 }
 
-/// Freezes the processes of a container or lets them go on; returns when they do.
+/// Freezes the processes of a container or lets them go on; returns when they do. One that stands
+/// still for a commit already is not frozen: the end of that commit would thaw it.
 pub(crate) fn freeze(shared: &Shared, id: ContainerId, on: bool) -> Result<(), ContainerError> {
+    let taken = on.then(|| {
+        shared.freezer.try_take(id).ok_or_else(|| {
+            ContainerError::Conflict(format!(
+                "container {id} stands still for a commit: pause it when that is over"
+            ))
+        })
+    });
+    let _taken = taken.transpose()?;
     Ok(group(shared, id)?.freeze(on)?)
 }
 

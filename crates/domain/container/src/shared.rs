@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub execs: Execs,
     /// Who writes into containers from outside.
     pub files: Busy,
+    /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
+    pub freezer: Busy,
     pub index: RwLock<Index>,
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
@@ -98,6 +100,7 @@ impl Shared {
             filters: Filters::default(),
             execs: Execs::default(),
             files: Busy::default(),
+            freezer: Busy::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
