@@ -26,7 +26,7 @@ mod until;
 pub use containers::ContainersApi;
 pub use exec::ExecApi;
 pub use files::FilesApi;
-pub use images::{IMPORTS, ImagesApi};
+pub use images::{IMPORTS, ImagesApi, SAVES};
 pub use life::LifeApi;
 pub use networks::NetworksApi;
 pub use router::Api;
