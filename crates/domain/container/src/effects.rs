@@ -218,6 +218,9 @@ fn make_runtime_dir(dir: &Path) -> io::Result<()> {
 /// Gives back the container's place on the network, and removes the directory that announced the
 /// run.
 pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> {
+    if network::is_lent(shared, id) {
+        shared.networks.cut(id);
+    }
     shared.networks.detach(id);
     match fs::remove_dir_all(shared.runtime_dir(id)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
