@@ -21,7 +21,6 @@ mod router;
 mod stats;
 mod system;
 mod terminals;
-mod until;
 
 pub use containers::ContainersApi;
 pub use exec::ExecApi;
