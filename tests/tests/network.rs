@@ -488,7 +488,20 @@ fn other_network_modes_stay_what_they_are() {
     );
     assert!(lent.contains(&format!("inet {own}/16")), "{lent}");
     assert!(lent.contains(&format!("{own}\t")), "{lent}");
+    // The lender's address is free behind it, so nobody may keep it.
+    start(&engine, "heir", &["--network", "container:lender"], IDLE);
+    assert!(
+        inside(&engine, "heir", &["ip", "link"])
+            .text()
+            .contains("eth0")
+    );
     engine.docker(&["stop", "-t", "0", "lender"]).ok();
+    assert!(
+        !inside(&engine, "heir", &["ip", "link"])
+            .text()
+            .contains("eth0")
+    );
+    engine.docker(&["rm", "-f", "heir"]).ok();
     engine
         .docker(&[
             "run",

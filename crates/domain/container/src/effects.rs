@@ -218,6 +218,9 @@ fn make_runtime_dir(dir: &Path) -> io::Result<()> {
 /// Gives back the container's place on the network, and removes the directory that announced the
 /// run.
 pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> {
+    if network::is_lent(shared, id) {
+        shared.networks.cut(id);
+    }
     shared.networks.detach(id);
     match fs::remove_dir_all(shared.runtime_dir(id)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -256,8 +259,17 @@ pub(crate) fn group(shared: &Shared, id: ContainerId) -> Result<cgroup::Cgroup, 
     Ok(cgroup::Cgroup::open(&spec::cgroup_path(id, &shared.facts))?)
 }
 
-/// Freezes the processes of a container or lets them go on; returns when they do.
+/// Freezes the processes of a container or lets them go on; returns when they do. One that stands
+/// still for a commit already is not frozen: the end of that commit would thaw it.
 pub(crate) fn freeze(shared: &Shared, id: ContainerId, on: bool) -> Result<(), ContainerError> {
+    let taken = on.then(|| {
+        shared.freezer.try_take(id).ok_or_else(|| {
+            ContainerError::Conflict(format!(
+                "container {id} stands still for a commit: pause it when that is over"
+            ))
+        })
+    });
+    let _taken = taken.transpose()?;
     Ok(group(shared, id)?.freeze(on)?)
 }
 

@@ -20,6 +20,7 @@ use berth_types::oci::{Empty, ImageDefaults};
 use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
+use crate::files::busy::Taken;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::Shared;
@@ -148,7 +149,11 @@ fn commit(
 }
 
 /// Writes the files, then lets the container go on.
-fn copy(upper: OwnedFd, sink: OwnedFd, frozen: Option<Frozen>) -> Result<Written, ArchiveError> {
+fn copy(
+    upper: OwnedFd,
+    sink: OwnedFd,
+    frozen: Option<Frozen<'_>>,
+) -> Result<Written, ArchiveError> {
     let options = TreeOptions {
         form: Form::Layer,
         name: Vec::new(),
@@ -248,15 +253,22 @@ fn announce(
 }
 
 /// A container that stands still until this is dropped.
-struct Frozen {
+struct Frozen<'a> {
     group: Cgroup,
     mark: PathBuf,
     id: ContainerId,
+    /// Nobody else stops it meanwhile. Given back behind the thaw.
+    _taken: Taken<'a>,
 }
 
-impl Frozen {
+impl<'a> Frozen<'a> {
     /// Stops a container; nothing where it stands still already, for someone else.
-    fn new(shared: &Shared, id: ContainerId) -> Result<Option<Self>, ContainerError> {
+    fn new(shared: &'a Shared, id: ContainerId) -> Result<Option<Self>, ContainerError> {
+        let taken = shared.freezer.take(id).ok_or_else(|| {
+            ContainerError::Conflict(format!(
+                "cannot pause container {id} for the commit: it is being committed already; wait for that, or commit it without pausing"
+            ))
+        })?;
         let failed = |error: CgroupError| {
             ContainerError::Conflict(format!(
                 "cannot pause container {id} for the commit: {}: commit it without pausing",
@@ -274,14 +286,19 @@ impl Frozen {
             source,
         })?;
         // From here on dropping it undoes everything.
-        let frozen = Self { group, mark, id };
+        let frozen = Self {
+            group,
+            mark,
+            id,
+            _taken: taken,
+        };
         frozen.group.freeze(true).map_err(failed)?;
         failpoint::hit("commit.frozen");
         Ok(Some(frozen))
     }
 }
 
-impl Drop for Frozen {
+impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         thaw(&self.group, self.id);
         let _ = fs::remove_file(&self.mark);

@@ -405,6 +405,11 @@ impl Lifecycle {
             self.state.restart.asked = false;
             self.state.restart.due = None;
             self.state.phase = Phase::Exited;
+            if self.auto_remove {
+                // A restart was asked for, and what follows that end after all.
+                self.state.phase = Phase::Removing;
+                return effects([Effect::Remove]);
+            }
         }
         effects([Effect::Commit])
     }

@@ -512,6 +512,20 @@ fn a_restart_survives_the_engine_and_keeps_what_removes_itself() {
 }
 
 #[test]
+fn what_removes_itself_goes_when_it_is_stopped_between_two_runs() {
+    let mut life = in_phase(Phase::Running, true);
+    life.step(Input::Restart {
+        signal: 15,
+        kill_at: None,
+    })
+    .unwrap();
+    life.step(Input::Ended(exit(143))).unwrap();
+    assert_eq!(life.state().phase, Phase::Restarting);
+    assert_eq!(life.step(stop(None)), Ok(effects([Effect::Remove])));
+    assert_eq!(life.state().phase, Phase::Removing);
+}
+
+#[test]
 fn a_stop_takes_a_restart_back() {
     let mut life = in_phase(Phase::Running, false);
     life.step(Input::Restart {

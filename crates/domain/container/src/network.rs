@@ -112,6 +112,16 @@ fn namespace_of(
     }
 }
 
+/// Whether a container runs in the network namespace of this one.
+pub(crate) fn is_lent(shared: &Shared, id: ContainerId) -> bool {
+    let index = shared.read_index();
+    let borrows = |record: &Record| {
+        record.host.network == Network::Container(id) && record.state.phase.is_live()
+    };
+    let mut handles = index.by_id.values();
+    handles.any(|handle| borrows(&handle.snapshot.borrow()))
+}
+
 /// What a container asks the default network for.
 fn request(record: &Record) -> AttachRequest {
     let host = &record.host;

@@ -205,7 +205,6 @@ impl Containers {
         };
         let mut watch = handle.snapshot.clone();
         let ends = verbs::ends(&watch.borrow().settings, number);
-        let over = run_is_over(&watch.borrow());
         handle
             .step(Input::Signal {
                 signal: number,
@@ -219,7 +218,9 @@ impl Containers {
                 other => other,
             })?;
         if number == signal::KILL {
-            // A killed container is dead when its killer is told so.
+            // A killed container is dead when its killer is told so. The run is that which the
+            // signal met, and not one before it whose restart was under way.
+            let over = run_is_over(&watch.borrow());
             let dead = watch.wait_for(over);
             // What hangs in the kernel cannot be waited for.
             let _ = tokio::time::timeout(KILL_PATIENCE, dead).await;
@@ -243,8 +244,9 @@ impl Containers {
         let settings = handle.snapshot.borrow().settings.clone();
         let (signal, seconds, kill_at) = verbs::patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
-        let over = run_is_over(&watch.borrow());
         let report = handle.step(Input::Stop { signal, kill_at }).await?;
+        // Of the run that the request met: a restart may have been under way before it.
+        let over = run_is_over(&watch.borrow());
         let ended = watch.wait_for(over);
         let Ok(seconds) = u64::try_from(seconds) else {
             let _ = ended.await;

@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub execs: Execs,
     /// Who writes into containers from outside.
     pub files: Busy,
+    /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
+    pub freezer: Busy,
     pub index: RwLock<Index>,
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
@@ -82,6 +84,16 @@ pub(crate) struct Index {
     pub damaged: Vec<(Option<ContainerId>, String)>,
 }
 
+impl Index {
+    /// Takes a name off a container. Since that was committed, the name may have become
+    /// another's: then it stays that one's.
+    pub(crate) fn forget_name(&mut self, name: &str, id: ContainerId) {
+        if self.by_name.get(name) == Some(&id) {
+            self.by_name.remove(name);
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(deps: Deps) -> Self {
         Self {
@@ -98,6 +110,7 @@ impl Shared {
             filters: Filters::default(),
             execs: Execs::default(),
             files: Busy::default(),
+            freezer: Busy::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
@@ -167,7 +180,7 @@ impl Shared {
         {
             let mut index = self.write_index();
             index.by_id.remove(&id);
-            index.by_name.remove(&record.name);
+            index.forget_name(&record.name, id);
         }
         self.execs.forget(id);
         self.collect_later(id);

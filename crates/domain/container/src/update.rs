@@ -175,7 +175,7 @@ pub(crate) async fn rename(
     }
     let old = std::mem::replace(record, next).name;
     let mut index = shared.write_index();
-    index.by_name.remove(&old);
+    index.forget_name(&old, id);
     index.by_name.insert(name, id);
     Ok(old)
 }

@@ -132,6 +132,14 @@ impl Networks {
         }
     }
 
+    /// Takes the link away of a container that ended and whose namespace others still have;
+    /// before [`Networks::detach`].
+    pub fn cut(&self, id: ContainerId) {
+        if let Ok(network) = self.network() {
+            network.cut(id);
+        }
+    }
+
     /// Gives back what nobody of `live` has: after a boot, when all were adopted. From now on the
     /// firewall table says what this engine knows, and no more.
     pub fn sweep(&self, live: &BTreeSet<ContainerId>) {

@@ -32,7 +32,8 @@ use config::{Asked, Config, ConfigError};
 use host::Host;
 use http::Listener;
 use rest::{
-    Api, ContainersApi, ExecApi, FilesApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SystemApi,
+    Api, ContainersApi, ExecApi, FilesApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SAVES,
+    SystemApi,
 };
 
 /// Threads that run requests. What blocks runs elsewhere.
@@ -155,6 +156,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             containers: containers.clone(),
             storage: storage.clone(),
             imports: Arc::new(Semaphore::new(IMPORTS)),
+            saves: Arc::new(Semaphore::new(SAVES)),
         },
         networks: NetworksApi {
             networks: networks.clone(),

@@ -1,6 +1,8 @@
 //! Who writes into the files of a container from outside. A stopped container's files are written
 //! through a mount of their own, and the kernel does not allow two such mounts of the same files:
 //! so a start waits for the writer, and a writer for the start.
+//!
+//! A second table of the same kind says who is stopped for a commit.
 
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -34,6 +36,12 @@ impl Busy {
         taken.insert(id).then_some(Taken { busy: self, id })
     }
 
+    /// As [`Busy::take`], without waiting for who has them.
+    pub(crate) fn try_take(&self, id: ContainerId) -> Option<Taken<'_>> {
+        let is_free = self.lock().insert(id);
+        is_free.then_some(Taken { busy: self, id })
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashSet<ContainerId>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,5 +51,20 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.busy.lock().remove(&self.id);
         self.busy.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_wait_gets_only_what_is_free() {
+        let (busy, one) = (Busy::default(), ContainerId::from_bytes([1; 32]));
+        let taken = busy.try_take(one).unwrap();
+        assert!(busy.try_take(one).is_none());
+        assert!(busy.try_take(ContainerId::from_bytes([2; 32])).is_some());
+        drop(taken);
+        assert!(busy.take(one).is_some());
     }
 }

@@ -25,6 +25,9 @@ const OWN: [&str; 9] = [
     "/sys",
 ];
 
+/// Bytes of all paths together: a program can make paths of a hundred thousand bytes, and many.
+const BYTES_MAX: usize = 64 << 20;
+
 /// How a path changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -52,6 +55,7 @@ pub struct FileChange {
 pub(crate) fn changes(upper: &OwnedFd, below: Option<&OwnedFd>) -> io::Result<Vec<FileChange>> {
     let mut walk = Walk {
         changes: Vec::new(),
+        bytes: 0,
     };
     walk.directory(upper.as_fd(), below.map(AsFd::as_fd), "", 0)?;
     walk.changes.sort_by(|a, b| a.path.cmp(&b.path));
@@ -60,6 +64,8 @@ pub(crate) fn changes(upper: &OwnedFd, below: Option<&OwnedFd>) -> io::Result<Ve
 
 struct Walk {
     changes: Vec<FileChange>,
+    /// Bytes of their paths.
+    bytes: usize,
 }
 
 /// What a directory's content came to.
@@ -187,7 +193,8 @@ impl Walk {
 
     fn note(&mut self, changed: bool, path: &str, kind: ChangeKind) -> io::Result<Content> {
         if changed {
-            if self.changes.len() >= NAMES_MAX {
+            self.bytes += path.len();
+            if self.changes.len() >= NAMES_MAX || self.bytes > BYTES_MAX {
                 return Err(Errno::TOOBIG.into());
             }
             self.changes.push(FileChange {

@@ -21,11 +21,12 @@ use berth_sys::rustix::fs::{FileType, OFlags, StatVfsMountFlags, fstat, fstatvfs
 use berth_types::{Caller, Timestamp};
 use berth_unpack::Budget;
 use berth_unpack::protocol::{Destination, path_to_text};
+use tokio::sync::watch;
 
 pub use changes::{ChangeKind, FileChange};
 pub use error::FilesError;
 
-use crate::record::{Phase, Record};
+use crate::record::Record;
 use crate::service::Containers;
 use place::{Found, Wanted};
 
@@ -146,13 +147,15 @@ impl Files {
         let at = Asked { key, path };
         let shared = &self.containers.shared;
         for _ in 0..ATTEMPTS {
-            let id = self.containers.get(caller, key)?.id;
+            let mut watch = self.containers.watch(caller, key)?;
+            let id = watch.borrow().id;
             let taken = shared.files.take(id);
             let _taken = taken.ok_or_else(|| FilesError::Busy(key.to_owned()))?;
-            let record = self.containers.get(caller, key)?;
-            if record.state.phase == Phase::Starting {
+            let record = Arc::clone(&watch.borrow_and_update());
+            // Its program may have the files already, though nobody was told yet that it runs.
+            if record.state.init.is_none() && shared.runtime_dir(id).exists() {
                 drop(_taken);
-                self.started(caller, key)?;
+                published(&mut watch, key)?;
                 continue;
             }
             let (root, is_live) = self.to_write(&record, key)?;
@@ -236,17 +239,15 @@ impl Files {
         let root = view::to_write(&snapshot).map_err(|e| at.failed(e))?;
         Ok((root, false))
     }
+}
 
-    /// Waits for the end of a start.
-    fn started(&self, caller: &Caller, key: &str) -> Result<(), FilesError> {
-        let mut watch = self.containers.watch(caller, key)?;
-        let over = watch.wait_for(|record: &Arc<Record>| record.state.phase != Phase::Starting);
-        let waited = async { tokio::time::timeout(START_PATIENCE, over).await.is_ok() };
-        if tokio::runtime::Handle::current().block_on(waited) {
-            Ok(())
-        } else {
-            Err(FilesError::Busy(key.to_owned()))
-        }
+/// Waits until it is told what came of a start, or of the end of a run.
+fn published(watch: &mut watch::Receiver<Arc<Record>>, key: &str) -> Result<(), FilesError> {
+    let waited = async { tokio::time::timeout(START_PATIENCE, watch.changed()).await };
+    match tokio::runtime::Handle::current().block_on(waited) {
+        // An actor that ended with its container counts: the next look finds none.
+        Ok(_) => Ok(()),
+        Err(_) => Err(FilesError::Busy(key.to_owned())),
     }
 }
 

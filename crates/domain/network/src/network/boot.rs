@@ -83,6 +83,23 @@ impl Network {
         Ok(())
     }
 
+    /// Takes the link of a container away, whose namespace others go on with: its address is
+    /// the next one's before long.
+    pub(crate) fn cut(&self, id: ContainerId) {
+        let link = |state: &super::State| Some(state.members.get(&id)?.endpoint.clone()?.link);
+        let Some(link) = link(&self.state()) else {
+            return;
+        };
+        let removed =
+            route::open().and_then(|mut socket| match route::link_named(&mut socket, &link)? {
+                Some(found) => socket.transact(vec![route::remove_link(found.index)]),
+                None => Ok(()),
+            });
+        if let Err(error) = removed {
+            tracing::warn!(link, %error, "cannot remove the link of a container that ended");
+        }
+    }
+
     pub(crate) fn close(&self) {
         let state = self.state();
         let alone = match &state.strangers {

@@ -8,6 +8,9 @@ use berth_types::ErrorKind;
 pub const DEPTH_MAX: usize = 512;
 /// Names in all directories on the way from the top, and hard links that are remembered, at most.
 pub const NAMES_MAX: usize = 2_000_000;
+/// Bytes of the paths of hard links that are remembered, together: one path may have a hundred
+/// thousand.
+pub(super) const LINK_BYTES_MAX: usize = 128 << 20;
 /// How a tree is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {

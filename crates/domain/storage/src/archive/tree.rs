@@ -13,7 +13,9 @@ use berth_sys::rustix::fs::{
 use berth_sys::rustix::io::Errno;
 
 use super::entry::{END, Entry, Kind, Mtime, padding};
-use super::options::{ArchiveError, DEPTH_MAX, Form, NAMES_MAX, TreeOptions, Written};
+use super::options::{
+    ArchiveError, DEPTH_MAX, Form, LINK_BYTES_MAX, NAMES_MAX, TreeOptions, Written,
+};
 use super::xattr::xattrs;
 
 /// Bytes read from a file at once.
@@ -71,6 +73,8 @@ struct Writer<'a, W> {
     options: &'a TreeOptions,
     /// Device and inode of the files with several names, and the path of the first.
     links: HashMap<(u64, u64), Vec<u8>>,
+    /// Bytes of those paths.
+    link_bytes: usize,
     names: usize,
     piece: Vec<u8>,
     written: Written,
@@ -90,6 +94,7 @@ impl<'a, W: Write> Writer<'a, W> {
             sink,
             options,
             links: HashMap::new(),
+            link_bytes: 0,
             names: 0,
             piece: vec![0; PIECE],
             written: Written::default(),
@@ -301,7 +306,8 @@ impl<'a, W: Write> Writer<'a, W> {
         if let Some(first) = self.links.get(&key) {
             return Ok(Some(first.clone()));
         }
-        if self.links.len() >= NAMES_MAX {
+        self.link_bytes += path.len();
+        if self.links.len() >= NAMES_MAX || self.link_bytes > LINK_BYTES_MAX {
             return Err(too_large(path, "files with several names"));
         }
         self.links.insert(key, path.to_vec());

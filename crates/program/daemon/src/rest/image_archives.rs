@@ -32,6 +32,9 @@ impl ImagesApi {
         if names.is_empty() {
             return Err(ApiError::invalid("name an image to save in \"names\""));
         }
+        let Ok(place) = Arc::clone(&self.saves).acquire_owned().await else {
+            return Err(internal("the engine is shutting down"));
+        };
         let (images, caller) = (self.images.clone(), call.caller.clone());
         let (begin, begun) = oneshot::channel::<Result<(u64, Body), ApiError>>();
         let mut begin = Some(begin);
@@ -45,6 +48,7 @@ impl ImagesApi {
                 io::BufWriter::with_capacity(PIECE, Pieces(sender))
             };
             let saved = images.save(&caller, &names, open);
+            drop(place);
             match (saved, begin.take()) {
                 (Err(error), Some(begin)) => drop(begin.send(Err(error.into()))),
                 (Err(error), None) => {

@@ -23,6 +23,8 @@ use crate::http::full;
 
 /// Imports at the same time; more wait for their turn.
 pub const IMPORTS: usize = 8;
+/// Archives that are saved at the same time; more wait for their turn.
+pub const SAVES: usize = 8;
 
 /// The images router.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub struct ImagesApi {
     pub storage: Storage,
     /// Places for imports, each of which has a thread and a process of its own while it lasts.
     pub imports: Arc<Semaphore>,
+    /// Places for saves, each of which has a thread for as long as its client takes.
+    pub saves: Arc<Semaphore>,
 }
 
 impl ImagesApi {

@@ -12,7 +12,7 @@ use berth_types::{ErrorKind, Timestamp};
 use hyper::StatusCode;
 
 use super::error::{ApiError, ApiResult};
-use super::moment::moment;
+use super::moment::until;
 use super::router::Call;
 use super::{convert, events, reply, stats};
 use crate::across::{self, Sort};
@@ -91,13 +91,9 @@ impl LifeApi {
         let filters = Filters::from_query(call.query.get("filters"))?;
         filters.accept(&["label", "label!", "until"])?;
         let now = Timestamp::now();
-        let until = match filters.values("until").collect::<Vec<_>>()[..] {
+        let before = match filters.values("until").collect::<Vec<_>>()[..] {
             [] => None,
-            [one] => Some(moment(one, now).ok_or_else(|| {
-                ApiError::invalid(format!(
-                    "invalid filter 'until={one}': expected a time or a duration"
-                ))
-            })?),
+            [one] => Some(until(one, now)?),
             _ => return Err(ApiError::invalid("more than one until filter specified")),
         };
         let fits = |record: &Record| {
@@ -105,7 +101,7 @@ impl LifeApi {
                 Some((key, value)) => record.settings.labels.get(key).is_some_and(|v| v == value),
                 None => record.settings.labels.contains_key(term),
             };
-            until.is_none_or(|until| record.created < until)
+            before.is_none_or(|before| record.created < before)
                 && filters.values("label").all(has)
                 && !filters.values("label!").any(has)
         };

@@ -21,12 +21,11 @@ mod router;
 mod stats;
 mod system;
 mod terminals;
-mod until;
 
 pub use containers::ContainersApi;
 pub use exec::ExecApi;
 pub use files::FilesApi;
-pub use images::{IMPORTS, ImagesApi};
+pub use images::{IMPORTS, ImagesApi, SAVES};
 pub use life::LifeApi;
 pub use networks::NetworksApi;
 pub use router::Api;

@@ -2,6 +2,8 @@
 
 use berth_types::Timestamp;
 
+use super::error::ApiError;
+
 /// Units of Go's durations in nanoseconds, longest name first where one begins another.
 const UNITS: [(&str, f64); 6] = [
     ("ns", 1.0),
@@ -19,6 +21,15 @@ pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     unix_seconds(text)
         .or_else(|| date(text))
         .or_else(|| duration(text).map(|n| Timestamp::from_nanos(now.as_nanos().saturating_sub(n))))
+}
+
+/// As [`moment`], for the `until` of a prune's or a list's filters.
+pub fn until(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+    moment(text, now).ok_or_else(|| {
+        ApiError::invalid(format!(
+            "invalid filter 'until={text}': expected a time such as 2006-01-02T15:04:05Z, seconds since the epoch, or an age such as 24h"
+        ))
+    })
 }
 
 /// Unix seconds with an optional fraction.
@@ -71,6 +82,7 @@ mod tests {
         assert_eq!(read("1970-01-02"), Some(86_400_000_000_000));
         assert_eq!(read("1970-01-01T00:01"), Some(60_000_000_000));
         assert_eq!(read("1970-01-01T00:00:01+00:00"), Some(1_000_000_000));
+        assert_eq!(read("0s"), Some(100_000_000_000_000));
         assert_eq!(read("1h30m"), Some(100_000_000_000_000 - 5_400_000_000_000));
         assert_eq!(read("1.5s"), Some(100_000_000_000_000 - 1_500_000_000));
         for bad in ["", "soon", "1x", "1.1234567890", "h", "-", "1970-13-01"] {

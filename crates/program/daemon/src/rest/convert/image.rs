@@ -12,7 +12,7 @@ use berth_types::oci::HealthCheck;
 use berth_types::{Caller, ImageReference, Timestamp};
 
 use crate::rest::error::ApiError;
-use crate::rest::until::until;
+use crate::rest::moment::until;
 
 /// The keys that Docker knows.
 const KEYS: [&str; 7] = [
