@@ -13,14 +13,14 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::counts::{self, Counts};
-use crate::{tidy, workspace};
+use crate::{other_version, tidy, workspace};
 
 struct Runner {
     name: &'static str,
     run: fn(&Path) -> Result<Counts>,
 }
 
-const RUNNERS: [Runner; 6] = [
+const RUNNERS: [Runner; 7] = [
     Runner {
         name: "format",
         run: format,
@@ -44,6 +44,10 @@ const RUNNERS: [Runner; 6] = [
     Runner {
         name: "documentation tests",
         run: documentation_tests,
+    },
+    Runner {
+        name: "control groups v2",
+        run: other_version::run,
     },
 ];
 

@@ -1,6 +1,7 @@
 //! Chores of this repository, run as `cargo xtask VERB`.
 //!
 //!     tidy            the house rules: layers, sizes, leftovers, licences, links
+//!     v2              the tests of control groups on version 2, in a virtual machine
 //!     ci              everything a change must pass; the last line counts all runners together
 //!     bench           how long the everyday commands take, as a table (docs/benchmarks.md)
 //!     vm -- CMD …     CMD as root in a throw-away virtual machine (dev/run-in-vm)
@@ -8,6 +9,7 @@
 mod bench;
 mod ci;
 mod counts;
+mod other_version;
 mod tidy;
 mod workspace;
 
@@ -17,7 +19,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | ci | bench [--runs N] [--peers] | vm [OPTIONS] -- COMMAND [ARGUMENT…]";
+const USAGE: &str = "usage: cargo xtask tidy | v2 | ci | bench [--runs N] [--peers] | vm [OPTIONS] -- COMMAND [ARGUMENT…]";
 
 fn main() -> ExitCode {
     match dispatch(std::env::args_os().skip(1).collect()) {
@@ -44,6 +46,7 @@ fn dispatch(arguments: Vec<OsString>) -> Result<bool> {
     let root = workspace::root();
     match verb.as_str() {
         "tidy" => tidy::run(&root),
+        "v2" => Ok(other_version::run(&root)?.failed == 0),
         "ci" => ci::run(&root),
         "bench" => bench::run(&root, rest),
         "vm" => {

@@ -16,6 +16,7 @@
 //! The monitor does not wait: a container whose processes can stop or freeze this one before its
 //! program runs would otherwise stop the monitor too.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -172,7 +173,7 @@ fn begin(request: ExecRequest<'_>) -> Result<Pending> {
                 .step("join", "the container's PID namespace; has it ended?")
         },
         || {
-            clone3(UnshareFlags::empty(), request.cgroup.unified())
+            clone_beside(request.cgroup, request.init.pid)
                 .step("clone", "a further process of the container")
         },
         |cloned| matches!(cloned, Cloned::Child),
@@ -209,6 +210,18 @@ fn begin(request: ExecRequest<'_>) -> Result<Pending> {
                 stopwatch,
             })
         }
+    }
+}
+
+/// A clone in the container's group; where that hands controllers down and so takes no process,
+/// in the group below it that the init is in.
+fn clone_beside(cgroup: &Cgroup, init: i32) -> io::Result<Cloned> {
+    match clone3(UnshareFlags::empty(), cgroup.unified()) {
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+            let group = cgroup.unified_of(init)?;
+            clone3(UnshareFlags::empty(), Some(group.as_fd()))
+        }
+        other => other,
     }
 }
 

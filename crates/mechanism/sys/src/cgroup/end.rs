@@ -144,7 +144,7 @@ fn await_all(processes: &[OwnedFd], deadline: Instant) {
 }
 
 /// `path` and the groups below it, parents first.
-fn with_descendants(path: &Path) -> Vec<PathBuf> {
+pub(super) fn with_descendants(path: &Path) -> Vec<PathBuf> {
     let mut found = vec![path.to_owned()];
     let mut next = 0;
     while let Some(parent) = found.get(next).cloned() {

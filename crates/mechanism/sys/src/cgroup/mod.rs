@@ -4,6 +4,7 @@
 //! directory of that path below every mounted hierarchy, and all of them are made, joined and
 //! removed together. See `cgroups(7)`.
 
+mod below;
 mod create;
 mod devices;
 mod end;

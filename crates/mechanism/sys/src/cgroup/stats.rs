@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cgroup, Version};
+use super::{Cgroup, Version, counter};
 
 /// Clock ticks of user space to nanoseconds (`USER_HZ` is 100 on every supported machine).
 const TICK_NS: u64 = 10_000_000;
@@ -24,7 +24,7 @@ pub struct Usage {
     pub memory: u64,
     /// The most it ever was; version 1 only.
     pub memory_max: u64,
-    /// How often the limit was hit; version 1 only.
+    /// How often the limit was hit; on version 2, how often it could not be kept either.
     pub memory_failures: u64,
     /// The limit, bytes; `u64::MAX` for none.
     pub memory_limit: u64,
@@ -140,6 +140,7 @@ fn version_2(read: impl Fn(&'static str, &str) -> String) -> Usage {
         cpu_kernel: ns("system_usec"),
         throttling: [get("nr_periods"), get("nr_throttled"), ns("throttled_usec")],
         memory: number(&read("memory", "memory.current")),
+        memory_failures: counter(&read("memory", "memory.events"), "oom").unwrap_or(0),
         memory_limit: limit(&read("memory", "memory.max")).unwrap_or(u64::MAX),
         memory_parts: table(&read("memory", "memory.stat")),
         pids: number(&read("pids", "pids.current")),
@@ -202,6 +203,7 @@ mod tests {
             match file {
                 "cpu.stat" => "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_throttled 2\n",
                 "memory.current" => "4096\n",
+                "memory.events" => "max 9\noom 6\noom_kill 5\n",
                 "memory.stat" => "anon 10\ninactive_file 20\n",
                 "pids.current" => "3\n",
                 "memory.max" | "pids.max" => "max\n",
@@ -212,6 +214,7 @@ mod tests {
         });
         assert_eq!((v2.cpu, v2.cpu_user, v2.cpu_kernel), (7000, 4000, 3000));
         assert_eq!((v2.memory, v2.memory_limit), (4096, u64::MAX));
+        assert_eq!(v2.memory_failures, 6);
         assert_eq!((v2.pids, v2.pids_limit), (3, 0));
         assert_eq!(v2.memory_parts["inactive_file"], 20);
         let v1 = version_1(|_, file| {
