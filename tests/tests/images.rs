@@ -179,6 +179,34 @@ fn a_commit_stops_what_runs_and_changes_nothing_of_it() {
 }
 
 #[test]
+fn a_pause_during_a_commit_outlives_it() {
+    let engine = Engine::with_busybox();
+    let script = "dd if=/dev/zero of=/big bs=1M count=200 2>/dev/null
+                  while :; do echo on; usleep 10000; done";
+    detached(&engine, "busy", &[], script);
+    let lines = || engine.docker(&["logs", "busy"]).stdout.lines().count();
+    wait_until("it counts", Duration::from_secs(20), || {
+        (lines() > 0).then_some(())
+    });
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| engine.docker(&["commit", "busy", "probe"]));
+        // Refused as long as the commit has it stand still.
+        wait_until("it is paused", Duration::from_secs(60), || {
+            let paused = engine.docker(&["pause", "busy"]);
+            let refused = paused.stderr.contains("stands still for a commit");
+            assert!(paused.status == 0 || refused, "{paused}");
+            (!refused).then_some(())
+        });
+        commit.join().unwrap().ok();
+    });
+    assert_eq!(inspect(&engine, "busy", "{{.State.Status}}"), "paused");
+    let still = lines();
+    assert_eq!((lines(), lines(), lines()), (still, still, still));
+    engine.docker(&["rm", "--force", "busy"]).ok();
+    engine.assert_consistent();
+}
+
+#[test]
 fn names_come_and_go() {
     let engine = Engine::with_busybox();
     let id = inspect(&engine, IMAGE, "{{.Id}}");

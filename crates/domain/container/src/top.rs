@@ -15,6 +15,8 @@ use crate::service::Containers;
 const TICKS: u64 = 100;
 /// Processes that are shown at most.
 const PROCESSES_MAX: usize = 65_536;
+/// Columns that may be asked for, as often as one is named.
+const COLUMNS_MAX: usize = 64;
 /// Columns of `ps -ef`.
 const FULL: &str = "user:UID,pid,ppid,c,stime,tty,time,cmd";
 /// Columns of `ps aux`.
@@ -121,6 +123,11 @@ fn columns(arguments: &str) -> Result<Vec<Column>, ContainerError> {
         chosen.push_str(list);
     }
     let list = if chosen.is_empty() { default } else { &chosen };
+    if list.split(',').count() > COLUMNS_MAX {
+        return Err(ContainerError::Invalid(format!(
+            "ps has more than {COLUMNS_MAX} columns: ask for fewer"
+        )));
+    }
     list.split(',').map(column).collect()
 }
 
@@ -393,6 +400,7 @@ mod tests {
         assert_eq!(titles("-eo pid=,args=WHAT").as_deref(), Ok(" WHAT"));
         assert_eq!(titles("-o pid -o user").as_deref(), Ok("PID USER"));
         assert!(titles("-o wchan").unwrap_err().contains("not supported"));
+        assert!(titles(&format!("-o pid{}", ",pid".repeat(64))).is_err());
         assert!(titles("--forest").unwrap_err().contains("-ef"));
     }
 

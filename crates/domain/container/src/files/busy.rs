@@ -29,17 +29,21 @@ pub(crate) struct Taken<'a> {
 impl Busy {
     /// Takes the files of a container; nothing when somebody else keeps them too long. Blocks.
     pub(crate) fn take(&self, id: ContainerId) -> Option<Taken<'_>> {
-        let waited = self
-            .freed
-            .wait_timeout_while(self.lock(), PATIENCE, |taken| taken.contains(&id));
-        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        taken.insert(id).then_some(Taken { busy: self, id })
+        self.take_within(id, PATIENCE)
     }
 
     /// As [`Busy::take`], without waiting for who has them.
     pub(crate) fn try_take(&self, id: ContainerId) -> Option<Taken<'_>> {
-        let is_free = self.lock().insert(id);
-        is_free.then_some(Taken { busy: self, id })
+        self.take_within(id, Duration::ZERO)
+    }
+
+    fn take_within(&self, id: ContainerId, patience: Duration) -> Option<Taken<'_>> {
+        let waited = self
+            .freed
+            .wait_timeout_while(self.lock(), patience, |taken| taken.contains(&id));
+        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        // Made only where it is free: dropped, it gives back what is another's.
+        taken.insert(id).then(|| Taken { busy: self, id })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<ContainerId>> {
@@ -63,6 +67,10 @@ mod tests {
         let (busy, one) = (Busy::default(), ContainerId::from_bytes([1; 32]));
         let taken = busy.try_take(one).unwrap();
         assert!(busy.try_take(one).is_none());
+        assert!(
+            busy.try_take(one).is_none(),
+            "who was refused took nothing away"
+        );
         assert!(busy.try_take(ContainerId::from_bytes([2; 32])).is_some());
         drop(taken);
         assert!(busy.take(one).is_some());
