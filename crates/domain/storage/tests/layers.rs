@@ -333,6 +333,11 @@ fn child() {
     storage.collect(id).unwrap();
     release(&db, top.id, "a");
     storage.remove_layer(top.id).unwrap();
+    let other = ingest(&storage, "a", "other", Some(&base));
+    let claim = (other.id, "a".to_owned());
+    let given_up = storage.retire(move |_| Ok::<_, StorageError>(((), vec![claim])));
+    let ((), retired) = given_up.unwrap();
+    storage.discard(retired);
 }
 
 #[test]
