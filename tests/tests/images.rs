@@ -181,7 +181,7 @@ fn a_commit_stops_what_runs_and_changes_nothing_of_it() {
 #[test]
 fn a_pause_during_a_commit_outlives_it() {
     let engine = Engine::with_busybox();
-    let script = "dd if=/dev/zero of=/big bs=1M count=200 2>/dev/null
+    let script = "dd if=/dev/zero of=/big bs=1M count=60 2>/dev/null
                   while :; do echo on; usleep 10000; done";
     detached(&engine, "busy", &[], script);
     let lines = || engine.docker(&["logs", "busy"]).stdout.lines().count();

@@ -79,9 +79,10 @@ impl FilesApi {
         let (archive, feeding) = feed(call.request.into_body())?;
         let copy = move || files.copy_in(&caller, &id, &path, options, archive);
         let copied = tokio::task::spawn_blocking(copy).await;
-        feeding.task.abort();
+        let whole = Arc::clone(&feeding.whole);
+        feeding.end().await;
         copied.map_err(|_| interrupted())??;
-        if !feeding.whole.load(Ordering::Acquire) {
+        if !whole.load(Ordering::Acquire) {
             return Err(ApiError::invalid(
                 "the archive broke off before its end: copy again",
             ));

@@ -94,7 +94,7 @@ impl ImagesApi {
                 }
             };
             let loaded = images.load(&caller, source, is_whole, &options, tell);
-            feeding.task.abort();
+            tokio::runtime::Handle::current().block_on(feeding.end());
             drop(place);
             answer.end(loaded);
         });

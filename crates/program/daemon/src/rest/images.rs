@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use berth_api::{Filters, ProgressMessage, shape};
 use berth_container::Containers;
@@ -25,6 +26,10 @@ use crate::http::full;
 pub const IMPORTS: usize = 8;
 /// Archives that are saved at the same time; more wait for their turn.
 pub const SAVES: usize = 8;
+
+/// What is read of a body whose reader has seen enough: bytes, and for how long.
+const REST_MAX: usize = 1 << 20;
+const REST_WITHIN: Duration = Duration::from_secs(2);
 
 /// The images router.
 #[derive(Clone)]
@@ -104,7 +109,7 @@ impl ImagesApi {
         let is_whole = move || whole.load(Ordering::Acquire);
         let import = move || images.import(&caller, source, is_whole, options);
         let imported = tokio::task::spawn_blocking(import).await;
-        feeding.task.abort();
+        feeding.end().await;
         let image = imported.map_err(|_| internal("the import was interrupted"))??;
         let line = ProgressMessage::status(image.id.to_string()).to_line();
         Ok(reply::stream(full(line), "application/json"))
@@ -126,10 +131,20 @@ pub(super) fn reference(repo: &str, tag: Option<&str>) -> Result<ImageReference,
 
 /// A request body on its way into a pipe.
 pub(super) struct Feeding {
-    /// The one who feeds.
-    pub task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<()>,
     /// See [`feed`].
     pub whole: Arc<AtomicBool>,
+}
+
+impl Feeding {
+    /// Ends it, before the answer. A little of what still comes is read: a connection that is
+    /// closed over it is reset, and a client that writes reads of no refusal.
+    pub async fn end(mut self) {
+        let ended = tokio::time::timeout(REST_WITHIN, &mut self.task).await;
+        if ended.is_err() {
+            self.task.abort();
+        }
+    }
 }
 
 /// Feeds a request body into a pipe whose other end the unpacker reads. `whole` tells, once
@@ -144,7 +159,8 @@ pub(super) fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
     let whole = Arc::new(AtomicBool::new(false));
     let done = Arc::clone(&whole);
     let task = tokio::spawn(async move {
-        loop {
+        let (mut wanted, mut rest) = (true, 0);
+        while rest < REST_MAX {
             match body.frame().await {
                 None => return done.store(true, Ordering::Release),
                 Some(Err(_)) => return,
@@ -152,9 +168,13 @@ pub(super) fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
-                    if writer.write_all(&data).await.is_err() {
+                    if wanted && writer.write_all(&data).await.is_err() {
                         // The unpacker has seen enough; what it says about it is the answer.
-                        return done.store(true, Ordering::Release);
+                        done.store(true, Ordering::Release);
+                        wanted = false;
+                    }
+                    if !wanted {
+                        rest += data.len();
                     }
                 }
             }
