@@ -1,6 +1,5 @@
 //! Bodies of answers: whole, or streamed through a bounded channel.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,7 +10,14 @@ use hyper::body::Frame;
 use tokio::sync::mpsc;
 
 /// The body of every answer.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub type Body = UnsyncBoxBody<Bytes, Broken>;
+
+/// A streamed answer that broke off. The connection is cut, so that the client takes what it has
+/// for no whole answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct Broken;
+
 /// Where a stream's producer puts what it has; full, it waits.
 pub type Sender = mpsc::Sender<Bytes>;
 
@@ -20,7 +26,9 @@ const IN_FLIGHT: usize = 16;
 
 /// A body that is there as a whole.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// No body.
@@ -32,21 +40,45 @@ pub fn empty() -> Body {
 /// when the client is gone.
 pub fn channel() -> (Sender, Body) {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-    (sender, Pieces(receiver).boxed_unsync())
+    (sender, Pieces(receiver, Ok).boxed_unsync())
 }
 
-struct Pieces(mpsc::Receiver<Bytes>);
+/// As [`channel`]; the producer can also say that the answer broke off.
+pub fn breakable() -> (mpsc::Sender<Result<Bytes, Broken>>, Body) {
+    let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+    (sender, Pieces(receiver, |piece| piece).boxed_unsync())
+}
 
-impl hyper::body::Body for Pieces {
+/// What comes through a channel, and how it is read.
+struct Pieces<T>(mpsc::Receiver<T>, fn(T) -> Result<Bytes, Broken>);
+
+impl<T> hyper::body::Body for Pieces<T> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let read = self.1;
         self.0
             .poll_recv(context)
-            .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+            .map(|piece| piece.map(|piece| read(piece).map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_broke_off_is_no_whole_body() {
+        for (last, whole) in [(Ok(Bytes::from("b")), true), (Err(Broken), false)] {
+            let (sender, body) = breakable();
+            sender.send(Ok(Bytes::from("a"))).await.unwrap();
+            sender.send(last).await.unwrap();
+            drop(sender);
+            assert_eq!(body.collect().await.is_ok(), whole);
+        }
     }
 }

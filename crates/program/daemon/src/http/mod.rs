@@ -7,7 +7,7 @@ pub mod hijack;
 mod query;
 mod server;
 
-pub use body::{Body, Sender, channel, empty, full};
+pub use body::{Body, Broken, Sender, breakable, channel, empty, full};
 pub use detach::DetachKeys;
 pub use query::Query;
 pub use server::{Listener, serve};

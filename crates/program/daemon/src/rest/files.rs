@@ -11,21 +11,18 @@ use berth_types::{Caller, ErrorKind, chain};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::error::{ApiError, ApiResult};
 use super::images::feed;
 use super::reply;
 use super::router::Call;
-use crate::http::{Body, Sender, channel};
+use crate::http::{Body, Broken, breakable};
 
 /// Requests about files that are served at the same time, each on a thread of its own; more wait.
 const REQUESTS: usize = 32;
 /// Bytes of an archive that are sent at once.
 const PIECE: usize = 64 << 10;
-/// What follows an archive that broke off: less than a block, so that no client takes the
-/// beginning for the whole.
-const BROKEN: &[u8] = b"the archive broke off";
 
 /// The router of files.
 #[derive(Clone)]
@@ -151,7 +148,7 @@ fn stream(
     place: OwnedSemaphorePermit,
     write: impl FnOnce(&mut Sink) -> Result<(), FilesError> + Send + 'static,
 ) -> Body {
-    let (sender, body) = channel();
+    let (sender, body) = breakable();
     tokio::task::spawn_blocking(move || {
         let _place = place;
         let mut sink = Sink {
@@ -161,7 +158,8 @@ fn stream(
         if let Err(error) = write(&mut sink) {
             tracing::warn!(error = %chain(&error), "an archive broke off");
             // Fails where the client is gone, who does not need it then.
-            let _ = sink.write_all(BROKEN);
+            let _ = sink.sender.blocking_send(Err(Broken));
+            return;
         }
         let _ = sink.flush();
     });
@@ -170,7 +168,7 @@ fn stream(
 
 /// The writing end of a body, in pieces of some size.
 struct Sink {
-    sender: Sender,
+    sender: mpsc::Sender<Result<Bytes, Broken>>,
     piece: Vec<u8>,
 }
 
@@ -190,7 +188,7 @@ impl Write for Sink {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        let sent = self.sender.blocking_send(Bytes::from(piece));
+        let sent = self.sender.blocking_send(Ok(Bytes::from(piece)));
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
