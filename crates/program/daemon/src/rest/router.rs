@@ -33,6 +33,8 @@ pub struct Call {
     pub query: Query,
     /// The request, with its body.
     pub request: Request<Incoming>,
+    /// Its JSON body where that was read already.
+    early: Option<Vec<u8>>,
 }
 
 impl Call {
@@ -43,16 +45,11 @@ impl Call {
 
     /// The JSON body, whole, out of a request that goes on to be a stream.
     pub async fn take_body(&mut self) -> Result<Vec<u8>, ApiError> {
-        let headers = self.request.headers().clone();
+        if let Some(body) = self.early.take() {
+            return Ok(body);
+        }
+        let (named, json) = content_type(self.request.headers());
         let body = self.request.body_mut();
-        let named = headers
-            .get(CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or("");
-        let json = named
-            .split(';')
-            .next()
-            .is_some_and(|t| t.trim() == "application/json");
         let limited = Limited::new(body, BODY_MAX);
         let bytes = limited.collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -69,6 +66,15 @@ impl Call {
         }
         Ok(bytes.to_vec())
     }
+}
+
+/// The type of a body, and whether it is JSON.
+fn content_type(headers: &HeaderMap) -> (String, bool) {
+    let named = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let named = named.unwrap_or("").to_owned();
+    let kind = named.split(';').next().map(str::trim);
+    let json = kind == Some("application/json");
+    (named, json)
 }
 
 /// All routers of the API.
@@ -109,12 +115,18 @@ impl Api {
         let path = path.to_owned();
         let query = Query::parse(request.uri().query().unwrap_or(""));
         let method = request.method().clone();
-        let call = Call {
+        let mut call = Call {
             caller,
             version,
             query,
             request,
+            early: None,
         };
+        // Before anything is refused: a connection that is closed over a body that is still on its
+        // way breaks under the client, which then never reads why.
+        if content_type(call.request.headers()).1 {
+            call.early = Some(call.take_body().await?);
+        }
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         self.route(&method, &parts, call).await
     }
