@@ -2,7 +2,7 @@
 //!
 //! They execute the programs that lie in the build directory; `cargo xtask ci` builds them first.
 
-use berth_testkit::{Engine, Output};
+use berth_testkit::{Engine, Output, Terminal};
 
 /// The image that [`Engine::with_busybox`] imports.
 pub const IMAGE: &str = "busybox:test";
@@ -59,3 +59,20 @@ pub fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 /// Runs forever, and ends at once when asked to.
 pub const IDLE: &str = "trap 'exit 0' TERM INT; while :; do sleep 1 & wait $!; done";
+
+/// Types a line and waits for what the shell makes of it, which is not what was typed.
+#[track_caller]
+pub fn converse(terminal: &mut Terminal, word: &str) {
+    terminal.send(&format!("echo {word}$((20+22))\r"));
+    terminal.expect(&format!("{word}42"));
+}
+
+/// Waits in the shell until the size of the terminal is this one, which comes by a request of its
+/// own.
+#[track_caller]
+pub fn expect_size(terminal: &mut Terminal, size: &str) {
+    terminal.send(&format!(
+        "until [ \"$(stty size)\" = '{size}' ]; do sleep 0.1; done; echo re''sized\r"
+    ));
+    terminal.expect("resized");
+}

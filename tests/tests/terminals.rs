@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use berth_testkit::validate::{response, validate};
 use berth_testkit::{Engine, Terminal, wait_until};
-use berth_tests::{IDLE, IMAGE, detached, inspect};
+use berth_tests::{IDLE, IMAGE, converse, detached, expect_size, inspect};
 use serde_json::{Value, json};
 
 /// `docker run -it --rm --network none --name NAME FLAGS busybox:test COMMAND` on a terminal.
@@ -20,21 +20,6 @@ fn run_it(engine: &Engine, name: &str, flags: &[&str], command: &[&str]) -> Term
 fn seat(engine: &Engine, name: &str, flags: &[&str]) {
     let head = ["run", "-dit", "--network", "none", "--name", name];
     engine.docker(&[&head[..], flags, &[IMAGE]].concat()).ok();
-}
-
-/// Types a line and waits for what the shell makes of it, which is not what was typed.
-#[track_caller]
-fn converse(terminal: &mut Terminal, word: &str) {
-    terminal.send(&format!("echo {word}$((20+22))\r"));
-    terminal.expect(&format!("{word}42"));
-}
-
-/// Types until the size of the terminal is the expected one, which comes by a request of its own.
-fn expect_size(terminal: &mut Terminal, size: &str) {
-    terminal.send(&format!(
-        "until [ \"$(stty size)\" = '{size}' ]; do sleep 0.1; done; echo re''sized\r"
-    ));
-    terminal.expect("resized");
 }
 
 #[test]

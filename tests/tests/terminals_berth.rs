@@ -3,28 +3,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use berth_testkit::{Engine, Terminal, wait_until};
-use berth_tests::{IDLE, IMAGE, detached, inspect};
+use berth_testkit::{Engine, wait_until};
+use berth_tests::{IDLE, IMAGE, converse, detached, expect_size, inspect};
 
 /// A shell with a terminal, that nobody is attached to.
 fn seat(engine: &Engine, name: &str) {
     let head = ["run", "-dit", "--network", "none", "--name", name, IMAGE];
     engine.berth(&head).ok();
-}
-
-/// Types a line and waits for what the shell makes of it, which is not what was typed.
-#[track_caller]
-fn converse(terminal: &mut Terminal, word: &str) {
-    terminal.send(&format!("echo {word}$((20+22))\r"));
-    terminal.expect(&format!("{word}42"));
-}
-
-/// Waits in the shell until the size of the terminal is this one.
-fn expect_size(terminal: &mut Terminal, size: &str) {
-    terminal.send(&format!(
-        "until [ \"$(stty size)\" = '{size}' ]; do sleep 0.1; done; echo re''sized\r"
-    ));
-    terminal.expect("resized");
 }
 
 #[test]

@@ -15,15 +15,16 @@ const USAGE: Usage = Usage {
     arity: Arity::Some,
 };
 
+/// How containers are asked to end, and which; `restart` asks the same.
 #[derive(Debug, Args)]
-struct Flags {
+pub(super) struct Flags {
     /// Signal to send to the container
     #[arg(long, short = 's', value_name = "string")]
-    signal: Option<String>,
+    pub(super) signal: Option<String>,
     /// Seconds to wait before killing the container
     #[arg(long, short = 't', alias = "time", value_name = "int", value_parser = value::integer)]
-    timeout: Option<i64>,
-    arguments: Vec<String>,
+    pub(super) timeout: Option<i64>,
+    pub(super) arguments: Vec<String>,
 }
 
 /// Stops the containers, side by side.
