@@ -13,7 +13,7 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::counts::{self, Counts};
-use crate::{other_version, tidy, workspace};
+use crate::{tidy, vm, workspace};
 
 struct Runner {
     name: &'static str,
@@ -47,7 +47,7 @@ const RUNNERS: [Runner; 7] = [
     },
     Runner {
         name: "control groups v2",
-        run: other_version::run,
+        run: vm::groups::run,
     },
 ];
 

@@ -4,13 +4,15 @@
 //!     v2              the tests of control groups on version 2, in a virtual machine
 //!     ci              everything a change must pass; the last line counts all runners together
 //!     bench           how long the everyday commands take, as a table (docs/benchmarks.md)
+//!     soak [NAME]     the long forms of tests that `ci` runs bounded
 //!     vm -- CMD …     CMD as root in a throw-away virtual machine (dev/run-in-vm)
 
 mod bench;
 mod ci;
 mod counts;
-mod other_version;
+mod soak;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::ffi::OsString;
@@ -19,7 +21,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | v2 | ci | bench [--runs N] [--peers] | vm [OPTIONS] -- COMMAND [ARGUMENT…]";
+const USAGE: &str = "usage: cargo xtask tidy | v2 | ci | bench [--runs N] [--peers] | soak [NAME [OPTIONS]] | vm [OPTIONS] -- COMMAND [ARGUMENT…]";
 
 fn main() -> ExitCode {
     match dispatch(std::env::args_os().skip(1).collect()) {
@@ -38,7 +40,7 @@ fn dispatch(arguments: Vec<OsString>) -> Result<bool> {
         Some((verb, rest)) => (verb.to_string_lossy().into_owned(), rest),
         None => bail!("no verb given; {USAGE}"),
     };
-    if !["vm", "bench"].contains(&verb.as_str())
+    if !["vm", "bench", "soak"].contains(&verb.as_str())
         && let Some(extra) = rest.first()
     {
         bail!("`{verb}` takes no argument, got {extra:?}; {USAGE}");
@@ -46,9 +48,10 @@ fn dispatch(arguments: Vec<OsString>) -> Result<bool> {
     let root = workspace::root();
     match verb.as_str() {
         "tidy" => tidy::run(&root),
-        "v2" => Ok(other_version::run(&root)?.failed == 0),
+        "v2" => Ok(vm::groups::run(&root)?.failed == 0),
         "ci" => ci::run(&root),
         "bench" => bench::run(&root, rest),
+        "soak" => soak::run(&root, rest),
         "vm" => {
             let program = root.join("dev/run-in-vm");
             let error = Command::new(&program).args(rest).exec();
