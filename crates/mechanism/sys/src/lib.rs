@@ -29,4 +29,5 @@ pub mod pty;
 pub mod seccomp;
 pub mod socket;
 pub mod spawn;
+pub mod systemd;
 pub mod unread;
