@@ -16,8 +16,8 @@ mod wait;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::{ContainerId, Scope};
@@ -162,6 +162,19 @@ pub fn waits(wait: Wait, limit: Option<Duration>) -> Waits {
 pub async fn waiting<F: Future>(wait: Wait, limit: Option<Duration>, future: F) -> F::Output {
     let _waits = waits(wait, limit);
     future.await
+}
+
+/// Takes a lock. Where somebody else has it, the current task waits for `wait`. What a thread that
+/// panicked left under it counts as whole.
+pub fn lock<T>(mutex: &Mutex<T>, wait: Wait) -> MutexGuard<'_, T> {
+    match mutex.try_lock() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(left)) => left.into_inner(),
+        Err(TryLockError::WouldBlock) => {
+            let _waits = waits(wait, None);
+            mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
 }
 
 impl Task {

@@ -21,6 +21,8 @@ pub enum Wait {
     Database,
     /// The lock over addresses and ports.
     NetworkLock,
+    /// The lock over the firewall's table.
+    Firewall,
     /// The kernel's answer about links, addresses or the firewall.
     Kernel,
     /// A program to end.
@@ -35,6 +37,8 @@ pub enum Wait {
     Helper,
     /// Bytes to reach the disk.
     DiskSync,
+    /// Another that changes layers.
+    Layers,
     /// The client to send.
     ClientToSend,
     /// The client to read.
@@ -46,7 +50,7 @@ pub enum Wait {
 }
 
 /// Every wait with its word, in the order of the numbers.
-const WORDS: [(Wait, &str); 18] = [
+const WORDS: [(Wait, &str); 20] = [
     (Wait::Nothing, "nothing"),
     (Wait::BlockingThread, "blocking thread"),
     (Wait::Container, "container"),
@@ -54,6 +58,7 @@ const WORDS: [(Wait, &str); 18] = [
     (Wait::MonitorEnd, "monitor to end"),
     (Wait::Database, "database commit"),
     (Wait::NetworkLock, "network lock"),
+    (Wait::Firewall, "firewall's lock"),
     (Wait::Kernel, "kernel's answer"),
     (Wait::Program, "program to end"),
     (Wait::Freezer, "freezer"),
@@ -61,6 +66,7 @@ const WORDS: [(Wait, &str); 18] = [
     (Wait::Turn, "its turn"),
     (Wait::Helper, "unpacking helper"),
     (Wait::DiskSync, "disk sync"),
+    (Wait::Layers, "layers' lock"),
     (Wait::ClientToSend, "client to send"),
     (Wait::ClientToRead, "client to read"),
     (Wait::News, "news"),

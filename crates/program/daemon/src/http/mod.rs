@@ -8,7 +8,7 @@ mod lane;
 mod query;
 mod server;
 
-pub use body::{Body, Broken, Sender, breakable, channel, empty, full};
+pub use body::{Body, Broken, Sender, breakable, channel, empty, full, send_blocking};
 pub use detach::DetachKeys;
 pub use lane::Lane;
 pub use query::Query;
