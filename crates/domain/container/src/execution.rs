@@ -18,6 +18,7 @@ use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
 use crate::exec::{Exec, ExecSettings, ExecState};
+use crate::lanes::Work;
 use crate::process;
 use crate::record::Record;
 use crate::service::{Containers, random};
@@ -156,9 +157,8 @@ impl Containers {
                     other => ContainerError::Exec(other),
                 })
         };
-        let mut started = tokio::task::spawn_blocking(start)
-            .await
-            .map_err(|_| ContainerError::ShuttingDown)??;
+        let work = Work::asking(exec.container, "start a further process");
+        let mut started = self.shared.lanes.run(work, start).await??;
         Ok((started.process().pid, started.take_link(), near))
     }
 
@@ -197,7 +197,7 @@ impl Containers {
         let handle = self.find(caller, &exec.container.to_string())?;
         let task = terminals::task(&handle).await?;
         let id = id.to_owned();
-        terminals::resize(task, Some(id), size).await
+        terminals::resize(&self.shared.lanes, exec.container, task, Some(id), size).await
     }
 }
 

@@ -21,6 +21,7 @@ use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
 use crate::files::busy::Taken;
+use crate::lanes::Work;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::Shared;
@@ -80,10 +81,9 @@ impl Containers {
             return Err(ContainerError::Removing(record.id.to_string()));
         }
         let (shared, caller) = (Arc::clone(&self.shared), caller.clone());
+        let work = Work::with_files(record.id, "make an image");
         let commit = move || commit(&shared, &caller, &record, request);
-        tokio::task::spawn_blocking(commit)
-            .await
-            .map_err(|_| ContainerError::ShuttingDown)?
+        self.shared.lanes.run(work, commit).await?
     }
 }
 

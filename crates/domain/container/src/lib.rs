@@ -25,6 +25,7 @@ mod filters;
 mod fsck;
 mod hostfiles;
 mod images;
+mod lanes;
 mod lifecycle;
 mod limits;
 mod list;
@@ -55,6 +56,7 @@ pub use files::{ChangeKind, CopyIn, Exported, FileChange, Files, FilesError, Out
 pub use fsck::Finding;
 pub use hostfiles::HOST_GATEWAY;
 pub use images::CommitRequest;
+pub use lanes::LANE_THREADS;
 pub use lifecycle::EXIT_UNKNOWN;
 pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};

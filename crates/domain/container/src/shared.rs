@@ -19,6 +19,7 @@ use crate::error::ContainerError;
 use crate::exec::Execs;
 use crate::files::busy::Busy;
 use crate::filters::Filters;
+use crate::lanes::Lanes;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// Threads for what may hang.
+    pub lanes: Lanes,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -109,6 +112,7 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
+            lanes: Lanes::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),

@@ -9,6 +9,7 @@ use berth_types::{Caller, Timestamp};
 
 use crate::effects;
 use crate::error::ContainerError;
+use crate::lanes::Work;
 use crate::record::Record;
 use crate::service::Containers;
 
@@ -64,8 +65,9 @@ impl Containers {
             let group = effects::group(&shared, of.id).ok()?;
             Some(sample(&of, group.usage()))
         };
-        let sample = tokio::task::spawn_blocking(look).await;
-        Ok((record, sample.unwrap_or(None)))
+        let work = Work::looking(record.id, "read the statistics");
+        let sample = self.shared.lanes.run(work, look).await?;
+        Ok((record, sample))
     }
 }
 

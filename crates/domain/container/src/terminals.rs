@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use berth_shim::{Task, TerminalState};
 use berth_sys::rustix::io::Errno;
-use berth_types::Caller;
 use berth_types::oci::ConsoleSize;
+use berth_types::{Caller, ContainerId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -14,6 +14,7 @@ use crate::actor::Handle;
 use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
+use crate::lanes::{Lanes, Work};
 use crate::record::Record;
 use crate::service::Containers;
 
@@ -42,7 +43,8 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         let handle = self.find(caller, key)?;
         let task = task(&handle).await?;
-        resize(task, None, size).await?;
+        let id = handle.snapshot.borrow().id;
+        resize(&self.shared.lanes, id, task, None, size).await?;
         let record = Arc::clone(&handle.snapshot.borrow());
         let extra = [
             ("height", size.height.to_string()),
@@ -63,10 +65,12 @@ impl Containers {
             let (Some(handle), places) = (handle, Arc::clone(&places)) else {
                 continue;
             };
+            let lanes = self.shared.lanes.clone();
             asked.spawn(async move {
                 let _place = places.acquire_owned().await.ok()?;
                 let task = task(&handle).await.ok()?;
-                let state = tokio::task::spawn_blocking(move || task.terminal()).await;
+                let work = Work::asking(record.id, "ask for the terminal");
+                let state = lanes.run(work, move || task.terminal()).await;
                 let state = state.ok()?.ok()??;
                 Some((at, Terminal { record, state }))
             });
@@ -98,6 +102,8 @@ pub(crate) async fn task(handle: &Handle) -> Result<Arc<dyn Task>, ContainerErro
 
 /// Sets the size of the container's terminal, or of that of a further process.
 pub(crate) async fn resize(
+    lanes: &Lanes,
+    container: ContainerId,
     task: Arc<dyn Task>,
     exec: Option<String>,
     size: ConsoleSize,
@@ -105,8 +111,9 @@ pub(crate) async fn resize(
     let what = exec
         .as_ref()
         .map_or_else(|| "container".to_owned(), |id| format!("exec {id}"));
-    let asked = tokio::task::spawn_blocking(move || task.resize(exec.as_deref(), size)).await;
-    let answer = asked.map_err(|_| ContainerError::ShuttingDown)?;
+    let work = Work::asking(container, "resize the terminal");
+    let resized = move || task.resize(exec.as_deref(), size);
+    let answer = lanes.run(work, resized).await?;
     answer.map_err(|error: io::Error| match Errno::from_io_error(&error) {
         Some(Errno::NOTTY) => ContainerError::Invalid(format!(
             "cannot resize the {what}: it has no terminal (it was made without -t)"

@@ -9,6 +9,7 @@ use berth_types::{Caller, Timestamp};
 
 use crate::effects;
 use crate::error::ContainerError;
+use crate::lanes::Work;
 use crate::service::Containers;
 
 /// Clock ticks of `/proc/PID/stat` in a second (`USER_HZ`).
@@ -74,8 +75,8 @@ impl Containers {
                 rows,
             })
         };
-        let read = tokio::task::spawn_blocking(read).await;
-        read.unwrap_or(Err(ContainerError::ShuttingDown))
+        let work = Work::looking(id, "read the processes");
+        self.shared.lanes.run(work, read).await?
     }
 }
 

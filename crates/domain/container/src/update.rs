@@ -8,6 +8,7 @@ use berth_types::oci;
 use crate::create::HostCapacity;
 use crate::effects;
 use crate::error::ContainerError;
+use crate::lanes::Work;
 use crate::limits;
 use crate::record::{Limits, Record, RestartPolicy};
 use crate::shared::Shared;
@@ -134,10 +135,10 @@ async fn apply(
     record: &Record,
     resources: oci::Resources,
 ) -> Result<(), ContainerError> {
-    let (shared, id) = (Arc::clone(shared), record.id);
+    let (lanes, shared, id) = (shared.lanes.clone(), Arc::clone(shared), record.id);
     let write = move || Ok(effects::group(&shared, id)?.update(&resources)?);
-    let written = tokio::task::spawn_blocking(write).await;
-    written.unwrap_or(Err(ContainerError::ShuttingDown))
+    let work = Work::living(id, "set the limits");
+    lanes.run(work, write).await?
 }
 
 /// Gives a container another name, in both tables at once. Returns the old one.
