@@ -20,11 +20,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
-use crate::lanes::Work;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
+use crate::threads::Work;
 use crate::update::{self, Change};
 
 /// Requests that wait for one container. A client past this waits in its own connection.
@@ -466,7 +466,7 @@ impl Actor {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ContainerError> {
         let work = Work::living(self.record.id, what);
-        self.shared.lanes.run(work, job).await
+        self.shared.threads.run(work, job).await
     }
 
     async fn rename(&mut self, name: String) -> Result<(), ContainerError> {
@@ -530,11 +530,11 @@ impl Actor {
         match (&self.task, self.life.state().phase) {
             (Some(task), Phase::Running) => {
                 let task = Arc::clone(task);
-                let lanes = self.shared.lanes.clone();
+                let threads = self.shared.threads.clone();
                 let work = Work::asking(id, "attach to the streams");
                 // A monitor that is slow to answer keeps nobody else waiting.
                 tokio::spawn(async move {
-                    let attached = lanes.run(work, move || task.attach(want)).await;
+                    let attached = threads.run(work, move || task.attach(want)).await;
                     let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
                             ContainerError::Conflict(format!(

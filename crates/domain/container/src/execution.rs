@@ -18,12 +18,12 @@ use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
 use crate::exec::{Exec, ExecSettings, ExecState};
-use crate::lanes::Work;
 use crate::process;
 use crate::record::Record;
 use crate::service::{Containers, random};
 use crate::shared::Shared;
 use crate::terminals;
+use crate::threads::Work;
 
 /// Longest wait of a resize for a start that is under way (Docker's number).
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -158,7 +158,7 @@ impl Containers {
                 })
         };
         let work = Work::asking(exec.container, "start a further process");
-        let mut started = self.shared.lanes.run(work, start).await??;
+        let mut started = self.shared.threads.run(work, start).await??;
         Ok((started.process().pid, started.take_link(), near))
     }
 
@@ -197,7 +197,7 @@ impl Containers {
         let handle = self.find(caller, &exec.container.to_string())?;
         let task = terminals::task(&handle).await?;
         let id = id.to_owned();
-        terminals::resize(&self.shared.lanes, exec.container, task, Some(id), size).await
+        terminals::resize(&self.shared.threads, exec.container, task, Some(id), size).await
     }
 }
 

@@ -21,11 +21,11 @@ use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
 use crate::files::busy::Taken;
-use crate::lanes::Work;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::Shared;
 use crate::spec;
+use crate::threads::Work;
 
 /// The file that says that the engine stopped a container for a copy.
 const FROZEN: &str = "frozen-for-commit";
@@ -83,7 +83,7 @@ impl Containers {
         let (shared, caller) = (Arc::clone(&self.shared), caller.clone());
         let work = Work::with_files(record.id, "make an image");
         let commit = move || commit(&shared, &caller, &record, request);
-        self.shared.lanes.run(work, commit).await?
+        self.shared.threads.run(work, commit).await?
     }
 }
 

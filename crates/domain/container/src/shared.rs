@@ -19,10 +19,10 @@ use crate::error::ContainerError;
 use crate::exec::Execs;
 use crate::files::busy::Busy;
 use crate::filters::Filters;
-use crate::lanes::Lanes;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
+use crate::threads::Threads;
 
 /// Removals whose files are deleted at the same time, behind the replies.
 const COLLECTORS: usize = 2;
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     pub filters: Filters,
     pub execs: Execs,
     /// Threads for what may hang.
-    pub lanes: Lanes,
+    pub threads: Threads,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -112,7 +112,7 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
-            lanes: Lanes::default(),
+            threads: Threads::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),

@@ -9,9 +9,9 @@ use berth_types::{Caller, Timestamp};
 
 use crate::effects;
 use crate::error::ContainerError;
-use crate::lanes::Work;
 use crate::record::Record;
 use crate::service::Containers;
+use crate::threads::Work;
 
 /// Clock ticks of `/proc/stat` to nanoseconds (`USER_HZ` is 100 on every supported machine).
 const TICK_NS: u64 = 10_000_000;
@@ -66,7 +66,7 @@ impl Containers {
             Some(sample(&of, group.usage()))
         };
         let work = Work::looking(record.id, "read the statistics");
-        let sample = self.shared.lanes.run(work, look).await?;
+        let sample = self.shared.threads.run(work, look).await?;
         Ok((record, sample))
     }
 }

@@ -14,9 +14,9 @@ use crate::actor::Handle;
 use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
-use crate::lanes::{Lanes, Work};
 use crate::record::Record;
 use crate::service::Containers;
+use crate::threads::{Threads, Work};
 
 /// Monitors that are asked for their terminals at the same time.
 const ASKED_AT_ONCE: usize = 8;
@@ -44,7 +44,7 @@ impl Containers {
         let handle = self.find(caller, key)?;
         let task = task(&handle).await?;
         let id = handle.snapshot.borrow().id;
-        resize(&self.shared.lanes, id, task, None, size).await?;
+        resize(&self.shared.threads, id, task, None, size).await?;
         let record = Arc::clone(&handle.snapshot.borrow());
         let extra = [
             ("height", size.height.to_string()),
@@ -65,12 +65,12 @@ impl Containers {
             let (Some(handle), places) = (handle, Arc::clone(&places)) else {
                 continue;
             };
-            let lanes = self.shared.lanes.clone();
+            let threads = self.shared.threads.clone();
             asked.spawn(async move {
                 let _place = places.acquire_owned().await.ok()?;
                 let task = task(&handle).await.ok()?;
                 let work = Work::asking(record.id, "ask for the terminal");
-                let state = lanes.run(work, move || task.terminal()).await;
+                let state = threads.run(work, move || task.terminal()).await;
                 let state = state.ok()?.ok()??;
                 Some((at, Terminal { record, state }))
             });
@@ -102,7 +102,7 @@ pub(crate) async fn task(handle: &Handle) -> Result<Arc<dyn Task>, ContainerErro
 
 /// Sets the size of the container's terminal, or of that of a further process.
 pub(crate) async fn resize(
-    lanes: &Lanes,
+    threads: &Threads,
     container: ContainerId,
     task: Arc<dyn Task>,
     exec: Option<String>,
@@ -113,7 +113,7 @@ pub(crate) async fn resize(
         .map_or_else(|| "container".to_owned(), |id| format!("exec {id}"));
     let work = Work::asking(container, "resize the terminal");
     let resized = move || task.resize(exec.as_deref(), size);
-    let answer = lanes.run(work, resized).await?;
+    let answer = threads.run(work, resized).await?;
     answer.map_err(|error: io::Error| match Errno::from_io_error(&error) {
         Some(Errno::NOTTY) => ContainerError::Invalid(format!(
             "cannot resize the {what}: it has no terminal (it was made without -t)"

@@ -9,8 +9,8 @@ use berth_types::{Caller, Timestamp};
 
 use crate::effects;
 use crate::error::ContainerError;
-use crate::lanes::Work;
 use crate::service::Containers;
+use crate::threads::Work;
 
 /// Clock ticks of `/proc/PID/stat` in a second (`USER_HZ`).
 const TICKS: u64 = 100;
@@ -76,7 +76,7 @@ impl Containers {
             })
         };
         let work = Work::looking(id, "read the processes");
-        self.shared.lanes.run(work, read).await?
+        self.shared.threads.run(work, read).await?
     }
 }
 

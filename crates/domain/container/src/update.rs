@@ -8,11 +8,11 @@ use berth_types::oci;
 use crate::create::HostCapacity;
 use crate::effects;
 use crate::error::ContainerError;
-use crate::lanes::Work;
 use crate::limits;
 use crate::record::{Limits, Record, RestartPolicy};
 use crate::shared::Shared;
 use crate::tables;
+use crate::threads::Work;
 
 /// CPU weight of a group that has none of its own.
 const SHARES_DEFAULT: u64 = 1024;
@@ -135,10 +135,10 @@ async fn apply(
     record: &Record,
     resources: oci::Resources,
 ) -> Result<(), ContainerError> {
-    let (lanes, shared, id) = (shared.lanes.clone(), Arc::clone(shared), record.id);
+    let (threads, shared, id) = (shared.threads.clone(), Arc::clone(shared), record.id);
     let write = move || Ok(effects::group(&shared, id)?.update(&resources)?);
     let work = Work::living(id, "set the limits");
-    lanes.run(work, write).await?
+    threads.run(work, write).await?
 }
 
 /// Gives a container another name, in both tables at once. Returns the old one.

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use berth_container::{Containers, Deps, HostCapacity, HostFacts, LANE_THREADS};
+use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
 use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
 use berth_shim::ShimLauncher;
@@ -38,9 +38,9 @@ use rest::{
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
-/// Threads for what blocks: those of the containers' lanes, should all of them hang, and as many
+/// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
 /// again as two hundred requests need for logs, imports and counting. Made when needed only.
-const BLOCKING: usize = LANE_THREADS + 200;
+const BLOCKING: usize = POOL_THREADS + 200;
 
 fn main() -> ExitCode {
     let config = match config::read(std::env::args_os()) {

@@ -26,9 +26,9 @@ use tokio::sync::watch;
 pub use changes::{ChangeKind, FileChange};
 pub use error::FilesError;
 
-use crate::lanes::Work;
 use crate::record::Record;
 use crate::service::Containers;
+use crate::threads::Work;
 use place::{Found, Wanted};
 
 /// How long a copy waits for a start that is under way.
@@ -116,7 +116,7 @@ impl Files {
         job: impl FnOnce(Self) -> T + Send + 'static,
     ) -> Result<T, FilesError> {
         let this = self.clone();
-        let done = self.containers.shared.lanes.run(work, move || job(this));
+        let done = self.containers.shared.threads.run(work, move || job(this));
         Ok(done.await?)
     }
 

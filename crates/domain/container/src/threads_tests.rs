@@ -2,9 +2,9 @@ use std::sync::mpsc;
 
 use super::*;
 
-fn work(lane: Lane, container: u8, patience: Option<Duration>) -> Work {
+fn work(pool: Pool, container: u8, patience: Option<Duration>) -> Work {
     Work {
-        lane,
+        pool,
         container: ContainerId::from_bytes([container; 32]),
         what: "look",
         patience,
@@ -38,20 +38,20 @@ impl Hung {
 /// Time passes by hand here: by itself it stands still while any thread works.
 #[tokio::test(start_paused = true)]
 async fn a_container_that_hangs_is_answered_for_and_holds_nobody_up() {
-    let lanes = Lanes::default();
+    let threads = Threads::default();
     let hung = Hung::new();
-    let extent = Lane::Look.extent();
+    let extent = Pool::Look.extent();
     let mut asked = tokio::task::JoinSet::new();
     // One more than its share, which is in vain.
     for _ in 0..=extent.share {
-        let (lanes, job) = (lanes.clone(), hung.job());
-        asked.spawn(async move { lanes.run(work(Lane::Look, 1, Some(PATIENCE)), job).await });
+        let (threads, job) = (threads.clone(), hung.job());
+        asked.spawn(async move { threads.run(work(Pool::Look, 1, Some(PATIENCE)), job).await });
     }
     tokio::task::yield_now().await;
     // Another one's look passes while those hang, and so does something else of the same one.
-    let other = lanes.run(work(Lane::Look, 2, Some(PATIENCE)), || 7).await;
+    let other = threads.run(work(Pool::Look, 2, Some(PATIENCE)), || 7).await;
     assert_eq!(other.unwrap(), 7);
-    lanes.run(work(Lane::Life, 1, None), || ()).await.unwrap();
+    threads.run(work(Pool::Life, 1, None), || ()).await.unwrap();
     for _ in 0..5 {
         tokio::time::advance(PATIENCE / 4).await;
     }
@@ -64,7 +64,7 @@ async fn a_container_that_hangs_is_answered_for_and_holds_nobody_up() {
     assert_eq!(count(hangs), extent.share);
     assert_eq!(count(|e| matches!(e, ContainerError::Crowded { .. })), 1);
     assert_eq!(
-        lanes.inner.shares().len(),
+        threads.inner.shares().len(),
         1,
         "only those that hang have one"
     );
@@ -72,26 +72,26 @@ async fn a_container_that_hangs_is_answered_for_and_holds_nobody_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_full_of_what_hangs_is_free_again_after_a_while() {
-    let lanes = Lanes::default();
+    let threads = Threads::default();
     let hung = Hung::new();
-    let extent = Lane::Files.extent();
+    let extent = Pool::Files.extent();
     let mut asked = tokio::task::JoinSet::new();
     for number in 0..extent.width {
-        let (lanes, job) = (lanes.clone(), hung.job());
+        let (threads, job) = (threads.clone(), hung.job());
         let container = u8::try_from(number / extent.share).unwrap();
-        asked.spawn(async move { lanes.run(work(Lane::Files, container, None), job).await });
+        asked.spawn(async move { threads.run(work(Pool::Files, container, None), job).await });
     }
     tokio::task::yield_now().await;
-    let own = lanes.clone();
+    let own = threads.clone();
     let other =
-        tokio::spawn(async move { own.run(work(Lane::Files, 99, Some(PATIENCE)), || 7).await });
+        tokio::spawn(async move { own.run(work(Pool::Files, 99, Some(PATIENCE)), || 7).await });
     tokio::task::yield_now().await;
-    assert!(!other.is_finished(), "the lane is full");
+    assert!(!other.is_finished(), "the pool is full");
     tokio::time::advance(YOUNG + Duration::from_millis(1)).await;
     assert_eq!(other.await.unwrap().unwrap(), 7);
     drop(hung);
     for answer in asked.join_all().await {
         answer.unwrap();
     }
-    assert!(lanes.inner.shares().is_empty(), "nobody works any more");
+    assert!(threads.inner.shares().is_empty(), "nobody works any more");
 }

@@ -1,10 +1,10 @@
 //! Threads for what blocks, shared out so that what hangs takes nobody else's.
 //!
 //! Work that may never come back (a look into a container whose file system does not answer, a
-//! question to a monitor that is stopped) runs in a [`Lane`] of its kind:
+//! question to a monitor that is stopped) runs in a [`Pool`] of its kind:
 //!
 //! ```text
-//!   request ──▶ share of its container ──▶ place in the lane ──▶ thread
+//!   request ──▶ share of its container ──▶ place in the pool ──▶ thread
 //!                 (SHARE at a time)          (WIDTH at a time)      │ after YOUNG: the place goes
 //!                                                                   │ to the next one, and the
 //!                                                                   │ thread counts among the OLD
@@ -12,7 +12,7 @@
 //!                                                                   ▼ request is answered
 //! ```
 //!
-//! One container can thus hold no more than its share of a lane, and what hangs gives its place
+//! One container can thus hold no more than its share of a pool, and what hangs gives its place
 //! back after [`YOUNG`]. A thread that hangs in the kernel cannot be ended: it is left alone, is
 //! counted, and keeps its container's share until it comes back.
 
@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::ContainerError;
 
-/// How long work has its place in the lane to itself.
+/// How long work has its place in the pool to itself.
 const YOUNG: Duration = Duration::from_secs(3);
 /// How long a look at what the kernel knows may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ const SHARE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What kind of work it is. Kinds do not wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
+pub(crate) enum Pool {
     /// What a container's actor does: starts, ends, freezing. One at a time for each container.
     Life,
     /// Looking for the monitors of an earlier engine.
@@ -49,7 +49,7 @@ pub(crate) enum Lane {
     Files,
 }
 
-const LANES: usize = 5;
+const POOLS: usize = 5;
 
 /// How much of a kind is done at a time.
 struct Extent {
@@ -61,7 +61,7 @@ struct Extent {
     share: usize,
 }
 
-impl Lane {
+impl Pool {
     /// The sum of widths and old ones stays below the threads that the engine may have.
     const fn extent(self) -> Extent {
         let (width, old, share) = match self {
@@ -74,7 +74,7 @@ impl Lane {
         Extent { width, old, share }
     }
 
-    const ALL: [Self; LANES] = [
+    const ALL: [Self; POOLS] = [
         Self::Life,
         Self::Adoption,
         Self::Monitor,
@@ -83,12 +83,12 @@ impl Lane {
     ];
 }
 
-/// Most threads that work in lanes at once.
-pub const LANE_THREADS: usize = {
+/// Most threads that work in threads at once.
+pub const POOL_THREADS: usize = {
     let mut sum = 0;
     let mut at = 0;
-    while at < LANES {
-        let extent = Lane::ALL[at].extent();
+    while at < POOLS {
+        let extent = Pool::ALL[at].extent();
         sum += extent.width + extent.old;
         at += 1;
     }
@@ -99,7 +99,7 @@ pub const LANE_THREADS: usize = {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Work {
     /// Where it belongs.
-    pub lane: Lane,
+    pub pool: Pool,
     /// Whose it is.
     pub container: ContainerId,
     /// What is done, as in "cannot {what}".
@@ -112,7 +112,7 @@ impl Work {
     /// A step of a container's life, which has its own limits.
     pub(crate) fn living(container: ContainerId, what: &'static str) -> Self {
         Self {
-            lane: Lane::Life,
+            pool: Pool::Life,
             container,
             what,
             patience: None,
@@ -122,7 +122,7 @@ impl Work {
     /// A question to a container's monitor, which answers within its own limits.
     pub(crate) fn asking(container: ContainerId, what: &'static str) -> Self {
         Self {
-            lane: Lane::Monitor,
+            pool: Pool::Monitor,
             container,
             what,
             patience: None,
@@ -132,7 +132,7 @@ impl Work {
     /// A look at what the kernel knows of a container.
     pub(crate) fn looking(container: ContainerId, what: &'static str) -> Self {
         Self {
-            lane: Lane::Look,
+            pool: Pool::Look,
             container,
             what,
             patience: Some(LOOK_PATIENCE),
@@ -142,7 +142,7 @@ impl Work {
     /// Reading or writing files of a container, which takes as long as it does.
     pub(crate) fn with_files(container: ContainerId, what: &'static str) -> Self {
         Self {
-            lane: Lane::Files,
+            pool: Pool::Files,
             container,
             what,
             patience: None,
@@ -156,22 +156,22 @@ impl Work {
     }
 }
 
-/// All lanes. Cheap to clone.
+/// All threads. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Lanes {
+pub(crate) struct Threads {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    young: [Arc<Semaphore>; LANES],
-    old: [Arc<Semaphore>; LANES],
-    shares: Mutex<HashMap<(Lane, ContainerId), Arc<Semaphore>>>,
+    young: [Arc<Semaphore>; POOLS],
+    old: [Arc<Semaphore>; POOLS],
+    shares: Mutex<HashMap<(Pool, ContainerId), Arc<Semaphore>>>,
 }
 
-/// A container's share of a lane, for as long as the work goes on.
+/// A container's share of a pool, for as long as the work goes on.
 struct Share {
     inner: Arc<Inner>,
-    key: (Lane, ContainerId),
+    key: (Pool, ContainerId),
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -189,15 +189,15 @@ impl Drop for Share {
 }
 
 impl Inner {
-    fn shares(&self) -> MutexGuard<'_, HashMap<(Lane, ContainerId), Arc<Semaphore>>> {
+    fn shares(&self) -> MutexGuard<'_, HashMap<(Pool, ContainerId), Arc<Semaphore>>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Lanes {
+impl Default for Threads {
     fn default() -> Self {
         let all = |size: fn(Extent) -> usize| {
-            Lane::ALL.map(|lane| Arc::new(Semaphore::new(size(lane.extent()))))
+            Pool::ALL.map(|pool| Arc::new(Semaphore::new(size(pool.extent()))))
         };
         let inner = Inner {
             young: all(|extent| extent.width),
@@ -210,8 +210,8 @@ impl Default for Lanes {
     }
 }
 
-impl Lanes {
-    /// Runs `job` on a thread of the lane.
+impl Threads {
+    /// Runs `job` on a thread of the pool.
     ///
     /// # Errors
     /// [`ContainerError::Hung`] when the patience is over, [`ContainerError::Crowded`] when the
@@ -228,7 +228,7 @@ impl Lanes {
         };
         let share = timeout(left().unwrap_or(SHARE_PATIENCE), self.share(work)).await;
         let share = share.map_err(|_| crowded(work))??;
-        let place = acquire(&self.inner.young, work.lane);
+        let place = acquire(&self.inner.young, work.pool);
         let place = match left() {
             Some(left) => timeout(left, place).await.map_err(|_| crowded(work))?,
             None => place.await,
@@ -256,8 +256,8 @@ impl Lanes {
         if let Ok(done) = timeout(young, &mut thread).await {
             return ended(done);
         }
-        // Where too many are old already it stays among the young, and the lane is as narrow.
-        let old = self.inner.old.get(work.lane as usize).cloned();
+        // Where too many are old already it stays among the young, and the pool is as narrow.
+        let old = self.inner.old.get(work.pool as usize).cloned();
         if let Some(Ok(old)) = old.map(Semaphore::try_acquire_owned) {
             *place.lock().unwrap_or_else(PoisonError::into_inner) = old;
         }
@@ -278,8 +278,8 @@ impl Lanes {
     }
 
     async fn share(&self, work: Work) -> Result<Share, ContainerError> {
-        let key = (work.lane, work.container);
-        let size = work.lane.extent().share;
+        let key = (work.pool, work.container);
+        let size = work.pool.extent().share;
         let semaphore = {
             let mut shares = self.inner.shares();
             let share = shares
@@ -300,10 +300,10 @@ impl Lanes {
 }
 
 async fn acquire(
-    semaphores: &[Arc<Semaphore>; LANES],
-    lane: Lane,
+    semaphores: &[Arc<Semaphore>; POOLS],
+    pool: Pool,
 ) -> Result<OwnedSemaphorePermit, ContainerError> {
-    let Some(semaphore) = semaphores.get(lane as usize).cloned() else {
+    let Some(semaphore) = semaphores.get(pool as usize).cloned() else {
         return Err(ContainerError::ShuttingDown);
     };
     let permit = semaphore.acquire_owned().await;
@@ -318,5 +318,5 @@ fn crowded(work: Work) -> ContainerError {
 }
 
 #[cfg(test)]
-#[path = "lanes_tests.rs"]
+#[path = "threads_tests.rs"]
 mod tests;
