@@ -26,6 +26,7 @@ use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::Shared;
 use crate::spec;
+use crate::threads::Work;
 
 /// The file that says that the engine stopped a container for a copy.
 const FROZEN: &str = "frozen-for-commit";
@@ -81,11 +82,10 @@ impl Containers {
             return Err(ContainerError::Removing(record.id.to_string()));
         }
         let (shared, caller) = (Arc::clone(&self.shared), caller.clone());
-        let task = task::begin("commit", record.id);
+        let work = Work::with_files(record.id, "make an image");
         let commit = move || commit(&shared, &caller, &record, request);
-        let work = async { tokio::task::spawn_blocking(task::blocking(commit)).await };
-        let done = task.run(work).await;
-        done.map_err(|_| ContainerError::ShuttingDown)?
+        let task = task::begin("commit", work.container);
+        task.run(self.shared.threads.run(work, commit)).await?
     }
 }
 

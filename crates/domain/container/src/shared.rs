@@ -23,6 +23,7 @@ use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
+use crate::threads::Threads;
 
 /// Removals whose files are deleted at the same time, behind the replies.
 const COLLECTORS: usize = 2;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// Threads for what may hang.
+    pub threads: Threads,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -110,6 +113,7 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
+            threads: Threads::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use berth_container::{Containers, Deps, HostCapacity, HostFacts};
+use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
 use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
 use berth_shim::ShimLauncher;
@@ -38,8 +38,9 @@ use rest::{
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
-/// Threads for what blocks: launches, reads of logs, imports.
-const BLOCKING: usize = 64;
+/// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
+/// again as two hundred requests need for logs, imports and counting. Made when needed only.
+const BLOCKING: usize = POOL_THREADS + 200;
 
 fn main() -> ExitCode {
     let config = match config::read(std::env::args_os()) {
@@ -90,7 +91,10 @@ fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the engine's threads")?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    // A thread that hangs in the kernel is not waited for: it goes with the process.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
