@@ -79,7 +79,7 @@ impl ShimLauncher {
 
     /// Ends the monitors that wait, and spawns no more. Containers go on.
     pub fn close(&self) {
-        self.spares.close();
+        drop(self.spares.close());
     }
 
     /// Asks a monitor for the container: one that waits, or a new one.

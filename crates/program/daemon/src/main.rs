@@ -209,6 +209,7 @@ async fn open_networks(config: &Config, install_id: InstallId) -> anyhow::Result
         masquerade: options.masquerade,
         forward: options.forward,
         firewall: options.firewall,
+        spares: config.spares.networks,
     };
     tokio::task::spawn_blocking(move || Networks::open(wanted))
         .await

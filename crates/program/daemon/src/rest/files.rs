@@ -221,9 +221,9 @@ impl Write for Sink {
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
         self.pulse.begun.fetch_add(1, Ordering::Relaxed);
-        let sent = self.sender.blocking_send(Ok(Bytes::from(piece)));
+        let sent = send_blocking(&self.sender, Ok(Bytes::from(piece)));
         self.pulse.sent.fetch_add(1, Ordering::Relaxed);
-        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        sent
     }
 }
 
