@@ -21,10 +21,10 @@ use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
 use crate::files::busy::Taken;
+use crate::groups;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::Shared;
-use crate::spec;
 
 /// The file that says that the engine stopped a container for a copy.
 const FROZEN: &str = "frozen-for-commit";
@@ -275,7 +275,7 @@ impl<'a> Frozen<'a> {
                 chain(&error)
             ))
         };
-        let group = Cgroup::open(&spec::cgroup_path(id, &shared.facts)).map_err(failed)?;
+        let group = Cgroup::open(&groups::path(shared, id)).map_err(failed)?;
         if group.is_frozen().map_err(failed)? {
             return Ok(None);
         }
@@ -317,7 +317,7 @@ pub(crate) fn resume(shared: &Shared, id: ContainerId) {
     if !mark.exists() {
         return;
     }
-    match Cgroup::open(&spec::cgroup_path(id, &shared.facts)) {
+    match Cgroup::open(&groups::path(shared, id)) {
         Ok(group) => thaw(&group, id),
         Err(error) => {
             tracing::warn!(%id, error = %chain(&error), "control group not found after a commit");

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +15,7 @@ use berth_sys::{memfd, pidfd, process, socket, spawn};
 use berth_types::ContainerId;
 use berth_types::launch::PROTOCOL_VERSION;
 
-use crate::launcher::{AdoptError, LaunchError, Launcher, Task};
+use crate::launcher::{AdoptError, LaunchError, Launcher, Placement, Task};
 use crate::protocol::{
     Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Running,
 };
@@ -44,6 +45,7 @@ pub struct ShimLauncher {
     program: OwnedFd,
     exec_root: PathBuf,
     data_root: PathBuf,
+    placement: Option<Arc<dyn Placement>>,
 }
 
 impl ShimLauncher {
@@ -58,7 +60,16 @@ impl ShimLauncher {
             program: memfd::sealed_copy(&mut File::open(program)?, c"berth-shim")?,
             exec_root: exec_root.to_owned(),
             data_root: data_root.to_owned(),
+            placement: None,
         })
+    }
+
+    /// Lets `placement` put each monitor where it belongs; without it they stay where the engine
+    /// is.
+    #[must_use]
+    pub fn placed_by(mut self, placement: Arc<dyn Placement>) -> Self {
+        self.placement = Some(placement);
+        self
     }
 
     fn runtime_directory(&self, id: &ContainerId) -> PathBuf {
@@ -110,6 +121,14 @@ impl Launcher for ShimLauncher {
             theirs.into(),
         )
         .map_err(LaunchError::Spawn)?;
+        let placed = self.placement.as_ref().map_or(Ok(()), |placement| {
+            placement.place(*id, monitor.pid, &runtime_directory)
+        });
+        if let Err(error) = placed {
+            let _ = pidfd::send_signal(&monitor.pidfd, SIGKILL);
+            wait_and_reap(&monitor.pidfd);
+            return Err(LaunchError::Place(error));
+        }
         let mut channel = Channel::new(ours);
         match converse(&mut channel, request, filter, descriptors) {
             Ok((running, init)) => {
