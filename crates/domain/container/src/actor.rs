@@ -18,6 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::closing;
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
@@ -213,6 +214,7 @@ impl Actor {
         // A container that never ran waits for its first start, not for the engine's.
         if self.life.state().phase != Phase::Created {
             self.shared.swept().await;
+            closing::turn(&self.shared, &self.record).await;
             self.internal(Input::EngineStarted).await;
         }
         while self.life.state().phase != Phase::Removed {
@@ -328,6 +330,7 @@ impl Actor {
                 "container {id} is restarting, wait until the container is running"
             )),
             Refused::Removing => ContainerError::Removing(id.to_string()),
+            Refused::Closing => ContainerError::ShuttingDown,
             Refused::Stray => {
                 ContainerError::Conflict(format!("container {id} is in no state for that any more"))
             }

@@ -22,10 +22,10 @@ use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
 use crate::files::busy::Taken;
+use crate::groups;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::Shared;
-use crate::spec;
 use crate::threads::Work;
 
 /// The file that says that the engine stopped a container for a copy.
@@ -277,7 +277,7 @@ impl<'a> Frozen<'a> {
                 chain(&error)
             ))
         };
-        let group = Cgroup::open(&spec::cgroup_path(id, &shared.facts)).map_err(failed)?;
+        let group = Cgroup::open(&groups::path(shared, id)).map_err(failed)?;
         if group.is_frozen().map_err(failed)? {
             return Ok(None);
         }
@@ -319,7 +319,7 @@ pub(crate) fn resume(shared: &Shared, id: ContainerId) {
     if !mark.exists() {
         return;
     }
-    match Cgroup::open(&spec::cgroup_path(id, &shared.facts)) {
+    match Cgroup::open(&groups::path(shared, id)) {
         Ok(group) => thaw(&group, id),
         Err(error) => {
             tracing::warn!(%id, error = %chain(&error), "control group not found after a commit");

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
     /// an owner is nobody's.
     swept: watch::Sender<bool>,
+    /// The machine goes down: nothing is started any more.
+    pub closing: AtomicBool,
 }
 
 /// Who is there, by id and by name.
@@ -120,6 +123,7 @@ impl Shared {
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
             swept: watch::Sender::new(false),
+            closing: AtomicBool::new(false),
         }
     }
 
