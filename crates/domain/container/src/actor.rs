@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use berth_shim::protocol::{Decoder, Event};
 use berth_shim::{AttachWant, Task};
@@ -16,11 +15,12 @@ use berth_types::launch::{Phase as TimedPhase, StartFailure};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
-use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
+use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Now, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
@@ -158,6 +158,7 @@ pub(crate) fn spawn(
         record.state.clone(),
         record.host.auto_remove,
         record.host.restart,
+        now(),
     );
     let actor = Actor {
         shared,
@@ -198,15 +199,17 @@ impl Actor {
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {
-                request = self.requests.recv() => match request {
-                    Some(request) => self.serve(request).await,
-                    None => return,
-                },
+                // What has happened comes before what somebody wants to happen.
+                biased;
                 end = next_end(&mut self.link) => {
                     let end = self.settle_end(end).await;
                     self.internal(Input::Ended(end)).await;
                 }
-                () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
+                () = until(deadline) => self.internal(Input::Tick).await,
+                request = self.requests.recv() => match request {
+                    Some(request) => self.serve(request).await,
+                    None => return,
+                },
             }
         }
     }
@@ -247,7 +250,7 @@ impl Actor {
             let stopping = self.life.stopping();
             let done = self
                 .life
-                .step(input.clone())
+                .step(input.clone(), Instant::now())
                 .map_err(|refused| self.refusal(refused))?;
             let before = std::mem::replace(&mut self.record.state, self.life.state().clone());
             let Done::Effects(list) = done else { continue };
@@ -569,12 +572,17 @@ async fn next_end(link: &mut Option<Link>) -> Option<End> {
     }
 }
 
-async fn until(deadline: Option<Timestamp>) {
+async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => {
-            let left = at.as_nanos().saturating_sub(Timestamp::now().as_nanos());
-            tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
-        }
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+/// The present.
+pub(crate) fn now() -> Now {
+    Now {
+        date: Timestamp::now(),
+        instant: Instant::now(),
     }
 }
