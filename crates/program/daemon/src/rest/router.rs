@@ -18,6 +18,7 @@ use super::life::LifeApi;
 use super::networks::NetworksApi;
 use super::reply;
 use super::system::SystemApi;
+use super::tasks;
 use crate::http::{Body, Query};
 
 /// Largest JSON body in bytes.
@@ -137,6 +138,7 @@ impl Api {
             ("GET", ["version"]) => self.system.version(&call),
             ("GET", ["info"]) => self.system.info(&call).await,
             ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
+            ("GET", ["berth", "debug", "tasks"]) => Ok(tasks::answer(&call.caller.scope)),
             ("GET", ["berth", "terminals"]) => self.containers.terminals(&call).await,
             ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
 
@@ -288,7 +290,7 @@ fn split_version(path: &str) -> Result<(ApiVersion, &str), ApiError> {
     Ok((version, tail))
 }
 
-fn common_headers(headers: &mut HeaderMap) {
+pub(super) fn common_headers(headers: &mut HeaderMap) {
     let server = concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux; Berth)");
     headers.insert(header::SERVER, HeaderValue::from_static(server));
     headers.insert(header::OS_TYPE, HeaderValue::from_static("linux"));
