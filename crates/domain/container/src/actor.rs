@@ -17,13 +17,14 @@ use berth_types::task::{self, Wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::closing;
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
 use crate::inflight;
-use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
+use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Now, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
@@ -179,6 +180,7 @@ pub(crate) fn spawn(
         record.state.clone(),
         record.host.auto_remove,
         record.host.restart,
+        now(),
     );
     let actor = Actor {
         shared,
@@ -220,10 +222,8 @@ impl Actor {
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {
-                request = self.requests.recv() => match request {
-                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
-                    None => return,
-                },
+                // What has happened comes before what somebody wants to happen.
+                biased;
                 end = next_end(&mut self.link) => {
                     let over = task::begin("end", self.record.id);
                     over.run(async {
@@ -232,7 +232,11 @@ impl Actor {
                     })
                     .await;
                 }
-                () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
+                () = until(deadline) => self.internal(Input::Tick).await,
+                request = self.requests.recv() => match request {
+                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
+                    None => return,
+                },
             }
         }
     }
@@ -278,7 +282,7 @@ impl Actor {
             let stopping = self.life.stopping();
             let done = self
                 .life
-                .step(input.clone())
+                .step(input.clone(), Instant::now())
                 .map_err(|refused| self.refusal(refused))?;
             let before = std::mem::replace(&mut self.record.state, self.life.state().clone());
             let Done::Effects(list) = done else { continue };
@@ -615,12 +619,17 @@ async fn next_end(link: &mut Option<Link>) -> Option<End> {
     }
 }
 
-async fn until(deadline: Option<Timestamp>) {
+async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => {
-            let left = at.as_nanos().saturating_sub(Timestamp::now().as_nanos());
-            tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
-        }
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+/// The present.
+pub(crate) fn now() -> Now {
+    Now {
+        date: Timestamp::now(),
+        instant: Instant::now(),
     }
 }

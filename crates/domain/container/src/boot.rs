@@ -18,7 +18,7 @@ use crate::actor;
 use crate::effects;
 use crate::error::ContainerError;
 use crate::groups;
-use crate::lifecycle::{End, Input, Launched};
+use crate::lifecycle::{End, Input, Launched, Lifecycle};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
@@ -156,9 +156,9 @@ fn begin_unseen(record: &mut Record, at: Timestamp) {
         monitor: nobody,
         at,
     };
-    let mut life =
-        crate::lifecycle::Lifecycle::new(record.state.clone(), false, record.host.restart);
-    if life.step(Input::Started(launched)).is_ok() {
+    let now = actor::now();
+    let mut life = Lifecycle::new(record.state.clone(), false, record.host.restart, now);
+    if life.step(Input::Started(launched), now.instant).is_ok() {
         record.state = life.state().clone();
     }
 }
