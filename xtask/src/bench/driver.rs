@@ -84,11 +84,12 @@ impl Column {
         matches!(self.via, Via::Command(_))
     }
 
-    /// `version`, or `GET /version`.
+    /// `version`, or `GET /_ping`: what asking costs by itself. (Podman's `/version` starts the
+    /// programs whose versions it tells, for two seconds.)
     pub fn version(&self) -> Result<Duration> {
         match &self.via {
             Via::Command(client) => client.time(&["version"]),
-            Via::Api(api) => request(api, "GET", "/version"),
+            Via::Api(api) => request(api, "GET", "/_ping"),
         }
     }
 
@@ -308,10 +309,14 @@ impl Column {
         match &self.via {
             Via::Command(client) => client.time(&["load", "-i", &archive.to_string_lossy()]),
             Via::Api(api) => {
-                let (time, _) = timed(|| {
+                let (time, said) = timed(|| {
                     let body = Body::Archive(archive);
                     api.borrow_mut().ask("POST", "/images/load?quiet=1", body)
                 })?;
+                let said = String::from_utf8_lossy(&said);
+                if said.contains("errorDetail") {
+                    bail!("load was answered with 200 and {said}");
+                }
                 Ok(time)
             }
         }

@@ -9,6 +9,7 @@
 
 mod class;
 mod client;
+mod counts;
 mod driver;
 mod http;
 mod machine;
@@ -20,11 +21,12 @@ mod report;
 mod rounds;
 mod rows;
 mod samples;
+mod trace;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use berth_testkit::{Engine, EngineBuilder, program};
@@ -40,7 +42,7 @@ use rounds::{Bench, Rounds};
 
 /// What a measurement may take at most: a hung engine ends it.
 const LIMIT: Duration = Duration::from_secs(1800);
-/// Behind this no further group of rows is begun; the rest is said to be missing.
+/// Behind this no further round is begun; what is missing is said.
 const BUDGET: Duration = Duration::from_secs(14 * 60);
 /// Containers that sleep side by side; with `--quick` the second.
 const MANY: [u32; 2] = [100, 20];
@@ -82,7 +84,7 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         engine.import_busybox();
     }
     let before = machine::load()?;
-    let mut bench = Bench::new(columns(&engine, bare.as_ref(), peers.as_ref())?);
+    let mut bench = Bench::new(columns(&engine, bare.as_ref(), peers.as_ref())?, BUDGET);
     let mut account = Account {
         labels: subjects.iter().map(|(label, _)| label.clone()).collect(),
         fresh,
@@ -98,6 +100,16 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
     } else {
         None
     };
+    let counts = if options.wants(Group::Counts) {
+        let engines = [Some(&engine), bare.as_ref()];
+        engines
+            .into_iter()
+            .flatten()
+            .map(counted)
+            .collect::<Result<_>>()?
+    } else {
+        Vec::new()
+    };
     let report = Report {
         options: &options,
         machine: machine::description(&engine.data_root())?,
@@ -107,6 +119,7 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         bench: &bench,
         account: &account,
         phases,
+        counts,
     };
     println!("{}", report.markdown()?);
     let whole = bench.notes.is_empty();
@@ -123,7 +136,6 @@ fn measure(
     bench: &mut Bench,
     account: &mut Account,
 ) -> Result<()> {
-    let begun = Instant::now();
     let rounds = options.rounds();
     let quick = usize::from(options.quick);
     let heavy = Rounds {
@@ -139,12 +151,6 @@ fn measure(
         Group::Logs,
     ] {
         if !options.wants(group) {
-            continue;
-        }
-        if begun.elapsed() > BUDGET {
-            bench
-                .notes
-                .push(format!("no time was left for the rows `{}`", group.name()));
             continue;
         }
         if matches!(group, Group::Images | Group::Logs) && archive.is_none() {
@@ -281,6 +287,12 @@ fn columns(
 
 fn usages(subjects: &[(String, Source<'_>)]) -> Result<Vec<Usage>> {
     subjects.iter().map(|(_, source)| source.usage()).collect()
+}
+
+/// Counts are no reason to lose the times.
+fn counted(engine: &Engine) -> Result<counts::Counts> {
+    eprintln!("bench: system calls");
+    counts::of(engine)
 }
 
 /// What is measured is what is in the tree, unless [`PROGRAMS_VARIABLE`] names other programs.

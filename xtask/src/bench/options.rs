@@ -40,7 +40,7 @@ impl Group {
     ];
 
     /// As `--rows` takes it.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Life => "life",

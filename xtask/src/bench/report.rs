@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
+use super::counts::{self, Counts};
 use super::driver::Column;
 use super::memory::Account;
 use super::options::Options;
@@ -23,6 +24,8 @@ pub struct Report<'a> {
     pub account: &'a Account,
     /// Without a network, and on the bridge.
     pub phases: Option<[Phases; 2]>,
+    /// Of Berth's engine, then of the one without anything made ahead.
+    pub counts: Vec<Counts>,
 }
 
 impl Report<'_> {
@@ -60,6 +63,10 @@ impl Report<'_> {
                 &mut text,
             );
             text.push_str(&phases::markdown([("none", none), ("bridge", bridge)]));
+        }
+        for (counts, label) in self.counts.iter().zip(["", ", pools empty"]) {
+            heading(&format!("System calls{label}"), &mut text);
+            text.push_str(&counts::markdown(counts));
         }
         if !self.bench.notes.is_empty() {
             heading("What failed", &mut text);

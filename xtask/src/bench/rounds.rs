@@ -1,7 +1,7 @@
 //! Measuring all columns in turn, so that a busy moment of the machine meets all of them.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -11,6 +11,9 @@ use super::samples::{Table, Unit};
 /// Before each sample: what the one before it left to be done after its answer is then mostly
 /// done, and not in the next one's time.
 const SETTLE: Duration = Duration::from_millis(25);
+
+/// A failure is shown up to this length.
+const NOTE_MAX: usize = 300;
 
 /// A value for a row.
 pub struct Figure {
@@ -62,16 +65,19 @@ pub struct Bench {
     pub table: Table,
     /// What failed: an engine that fails has no further samples of that measure.
     pub notes: Vec<String>,
+    /// Behind this no further round is begun.
+    end: Instant,
     dice: Dice,
 }
 
 impl Bench {
-    pub fn new(columns: Vec<Column>) -> Self {
+    pub fn new(columns: Vec<Column>, budget: Duration) -> Self {
         let names = columns.iter().map(|column| column.label.clone());
         Self {
             table: Table::new(names),
             columns,
             notes: Vec::new(),
+            end: Instant::now() + budget,
             dice: Dice(0x2545_f491_4f6c_dd1d),
         }
     }
@@ -97,6 +103,11 @@ impl Bench {
         eprintln!("bench: {what}");
         let mut members = members.to_vec();
         for round in 0..rounds.warm + rounds.count {
+            if Instant::now() > self.end {
+                let missing = rounds.warm + rounds.count - round;
+                self.note(format!("{what}: no time was left for {missing} rounds"));
+                return;
+            }
             self.dice.shuffle(&mut members);
             let mut failed = Vec::new();
             for member in &members {
@@ -112,14 +123,20 @@ impl Bench {
                     Ok(_) => {}
                     Err(error) => {
                         let note = format!("{what}: {}: {error:#}", column.label);
-                        eprintln!("bench: {note}");
-                        self.notes.push(note);
+                        self.note(note);
                         failed.push(*member);
                     }
                 }
             }
             members.retain(|member| !failed.contains(member));
         }
+    }
+
+    /// Says it at once, and again in the report.
+    fn note(&mut self, note: String) {
+        eprintln!("bench: {note}");
+        let note: String = note.chars().take(NOTE_MAX).collect();
+        self.notes.push(note.replace('\n', " "));
     }
 
     /// One value, measured elsewhere.
