@@ -12,7 +12,7 @@ mod client;
 mod counts;
 mod driver;
 mod http;
-mod machine;
+pub mod machine;
 mod memory;
 mod options;
 mod peers;
