@@ -154,10 +154,9 @@ pub(crate) fn launch(
         parked: wants,
     };
     let bytes = filter.as_ref().map(|f| f.as_bytes());
-    let task = shared
-        .launcher
-        .launch(&request, bytes, ends)
-        .map_err(launch_error)?;
+    let launched = shared.launcher.launch(&request, bytes, ends);
+    shared.networks.refill();
+    let task = launched.map_err(launch_error)?;
     failpoint::hit("start.launched");
     phase("engine: monitor", at);
     network::announce(shared, record, "connect");

@@ -17,6 +17,7 @@ use berth_store::{Event, EventKind, failpoint};
 use berth_sys::cgroup::{Cgroup, CgroupError};
 use berth_sys::rustix::pipe::{PipeFlags, pipe_with};
 use berth_types::oci::{Empty, ImageDefaults};
+use berth_types::task;
 use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
@@ -25,6 +26,7 @@ use crate::groups;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::Shared;
+use crate::threads::Work;
 
 /// The file that says that the engine stopped a container for a copy.
 const FROZEN: &str = "frozen-for-commit";
@@ -80,10 +82,10 @@ impl Containers {
             return Err(ContainerError::Removing(record.id.to_string()));
         }
         let (shared, caller) = (Arc::clone(&self.shared), caller.clone());
+        let work = Work::with_files(record.id, "make an image");
         let commit = move || commit(&shared, &caller, &record, request);
-        tokio::task::spawn_blocking(commit)
-            .await
-            .map_err(|_| ContainerError::ShuttingDown)?
+        let task = task::begin("commit", work.container);
+        task.run(self.shared.threads.run(work, commit)).await?
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub use rustix;
 
+pub mod ahead;
 pub mod arch;
 pub mod caps;
 pub mod cgroup;
@@ -30,4 +31,5 @@ pub mod seccomp;
 pub mod socket;
 pub mod spawn;
 pub mod systemd;
+pub mod title;
 pub mod unread;

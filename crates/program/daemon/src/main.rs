@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use berth_container::{Containers, Deps, HostCapacity, HostFacts};
+use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
 use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
 use berth_shim::{Placement, ShimLauncher};
@@ -33,7 +33,7 @@ use tokio::sync::{Semaphore, watch};
 
 use config::{Asked, Config, ConfigError};
 use host::Host;
-use http::Listener;
+use http::{Lane, Listener};
 use rest::{
     Api, ContainersApi, ExecApi, FilesApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SAVES,
     SystemApi,
@@ -41,8 +41,9 @@ use rest::{
 
 /// Threads that run requests. What blocks runs elsewhere.
 const WORKERS: usize = 2;
-/// Threads for what blocks: launches, reads of logs, imports.
-const BLOCKING: usize = 64;
+/// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
+/// again as two hundred requests need for logs, imports and counting. Made when needed only.
+const BLOCKING: usize = POOL_THREADS + 200;
 
 fn main() -> ExitCode {
     let config = match config::read(std::env::args_os()) {
@@ -101,7 +102,10 @@ fn run(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the engine's threads")?;
-    runtime.block_on(serve(config, passed))
+    let served = runtime.block_on(serve(config, passed));
+    // A thread that hangs in the kernel is not waited for: it goes with the process.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
@@ -122,7 +126,8 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     let storage =
         Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
-    let mut launcher = ShimLauncher::new(&shim, &config.exec_root, &config.data_root)
+    let (run, data) = (&config.exec_root, &config.data_root);
+    let mut launcher = ShimLauncher::new(&shim, run, data, config.spares.monitors)
         .context("cannot prepare the monitor's program")?;
     let mut host = Host::read();
     let cgroup_parent = format!("{}/{}", config.groups.parent, db.install_id());
@@ -134,6 +139,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
         }
         None => make_cgroup(&cgroup_parent),
     }
+    let launcher = Arc::new(launcher);
     let host = Arc::new(host);
     let facts = HostFacts {
         cgroup_parent: cgroup_parent.clone(),
@@ -155,7 +161,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
         storage: storage.clone(),
         images: images.clone(),
         networks: networks.clone(),
-        launcher: Arc::new(launcher),
+        launcher: Arc::clone(&launcher) as _,
         exec_root: config.exec_root.clone(),
         facts,
         capacity,
@@ -204,7 +210,9 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
         },
     };
     let served = listen(&config, passed, api).await;
-    // So does the bridge.
+    // Monitors that have no container go with the engine.
+    let _ = tokio::task::spawn_blocking(move || launcher.close()).await;
+    // So does the bridge if no container is on it.
     let _ = tokio::task::spawn_blocking(move || networks.close()).await;
     // The levels above the containers go with the last of them.
     berth_sys::cgroup::remove_if_empty(&cgroup_parent);
@@ -225,6 +233,7 @@ async fn open_networks(config: &Config, install_id: InstallId) -> anyhow::Result
         masquerade: options.masquerade,
         forward: options.forward,
         firewall: options.firewall,
+        spares: config.spares.networks,
     };
     tokio::task::spawn_blocking(move || Networks::open(wanted))
         .await
@@ -273,6 +282,7 @@ async fn listen(config: &Config, passed: Vec<UnixListener>, api: Api) -> anyhow:
         tracing::info!("API listen on unix://{}", path.display());
         listeners.push(listener);
     }
+    let _lane = Lane::open(&config.sockets, rest::alone);
     let _pidfile = Pidfile::write(&config.pidfile)?;
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
