@@ -20,7 +20,7 @@ struct Runner {
     run: fn(&Path) -> Result<Counts>,
 }
 
-const RUNNERS: [Runner; 7] = [
+const RUNNERS: [Runner; 8] = [
     Runner {
         name: "format",
         run: format,
@@ -48,6 +48,10 @@ const RUNNERS: [Runner; 7] = [
     Runner {
         name: "control groups v2",
         run: vm::groups::run,
+    },
+    Runner {
+        name: "power cuts",
+        run: vm::power::run,
     },
 ];
 

@@ -30,7 +30,7 @@ const KEPT: usize = 4;
 /// Between two marks in the output, by which the host chooses the instant.
 const TICK: Duration = Duration::from_millis(25);
 /// The power goes long before this.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
