@@ -20,7 +20,7 @@ struct Runner {
     run: fn(&Path) -> Result<Counts>,
 }
 
-const RUNNERS: [Runner; 8] = [
+const RUNNERS: [Runner; 9] = [
     Runner {
         name: "format",
         run: format,
@@ -52,6 +52,10 @@ const RUNNERS: [Runner; 8] = [
     Runner {
         name: "systemd",
         run: vm::systemd::run,
+    },
+    Runner {
+        name: "power cuts",
+        run: vm::power::run,
     },
 ];
 

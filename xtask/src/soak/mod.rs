@@ -2,6 +2,7 @@
 //! row of [`SOAKS`]; none has a place in `ci`.
 
 mod measure;
+mod power;
 pub mod thousand;
 
 use std::ffi::OsString;
@@ -15,10 +16,16 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 1] = [Soak {
-    name: "thousand",
-    run: thousand::run,
-}];
+const SOAKS: [Soak; 2] = [
+    Soak {
+        name: "power",
+        run: power::run,
+    },
+    Soak {
+        name: "thousand",
+        run: thousand::run,
+    },
+];
 
 /// Runs the one that is named, or all in turn.
 pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {

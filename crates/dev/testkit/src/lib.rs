@@ -31,7 +31,7 @@ pub use builder::EngineBuilder;
 pub use census::Census;
 pub use command::{Background, Output};
 pub use engine::{Engine, HOST, MACHINE, NAME_SERVER, UPLINK_MTU};
-pub use http::Response;
+pub use http::{Response, exchange};
 pub use programs::{program, require_root};
 pub use pty::Terminal;
 pub use rootfs::busybox_rootfs_tar;

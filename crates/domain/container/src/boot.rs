@@ -181,6 +181,7 @@ fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
         }
     }
     let record = effects::read_exit_record(shared, id);
+    effects::clear_unfinished_record(shared, id);
     effects::kill_cgroup(shared, id);
     match (phase.is_live(), record) {
         (true, Some(record)) => Found::Over(End::Recorded(record)),

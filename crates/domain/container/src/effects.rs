@@ -300,6 +300,15 @@ pub(crate) fn read_exit_record(shared: &Shared, id: ContainerId) -> Option<ExitR
     (record.version == EXIT_RECORD_VERSION).then_some(record)
 }
 
+/// Removes what a monitor that is gone left half-written.
+pub(crate) fn clear_unfinished_record(shared: &Shared, id: ContainerId) {
+    let cleared =
+        open_directory(&shared.storage.paths().state(id)).and_then(exit_record::remove_unfinished);
+    if let Err(error) = cleared {
+        tracing::debug!(%id, %error, "no unfinished exit record removed");
+    }
+}
+
 /// Whether an error in talking to a monitor means that it has closed the connection.
 pub(crate) fn monitor_hung_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};

@@ -152,6 +152,7 @@ impl Containers {
             if let Some(holder) = txn.get(&tables::NAMES, &key)? {
                 return Ok(Some(holder));
             }
+            txn.claim_room()?;
             Images::pin(txn, &image, &id.to_string())?;
             Storage::reserve(txn, id, row.layers.last().copied())?;
             txn.put(&tables::NAMES, &key, &id)?;

@@ -130,6 +130,14 @@ impl Db {
         self.handle.install_id
     }
 
+    /// Number of the last commit. A copy of the database that is older has a lower one.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn sequence(&self) -> Result<u64, StoreError> {
+        self.handle.engine.sequence()
+    }
+
     /// The log of what happened. It lives as long as the process.
     pub fn events(&self) -> &Events {
         &self.handle.events

@@ -16,6 +16,7 @@ mod error;
 mod events;
 pub mod failpoint;
 mod key;
+mod reserve;
 pub mod simulated;
 mod table;
 mod txn;

@@ -284,7 +284,7 @@ impl Writer {
             let mut txn = database.begin_write().map_err(|e| failed(cause(e)))?;
             let mut changed = false;
             let mut durable = false;
-            let mut view = WriteTxn::new(&txn);
+            let mut view = WriteTxn::new(&txn, Some(&self.engine));
             for job in batch {
                 if job.run(&mut view) {
                     changed |= view.has_changed();
