@@ -13,6 +13,7 @@ use berth_shim::protocol::{Decoder, Event};
 use berth_shim::{AttachWant, Task};
 use berth_types::Timestamp;
 use berth_types::launch::{Phase as TimedPhase, StartFailure};
+use berth_types::task::{self, Wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
+use crate::inflight;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
@@ -70,7 +72,7 @@ pub(crate) enum Request {
 /// How others reach one container.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<(Option<task::Task>, Request)>,
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Record>>,
 }
@@ -110,7 +112,8 @@ impl Handle {
             .await?
     }
 
-    /// Puts a request into the mailbox and waits for its answer. One that is not answered in time
+    /// Puts a request into the mailbox, with the task that it is a part of, and waits for its
+    /// answer. One that is not answered in time
     /// stays there: what was asked is done all the same.
     async fn ask<T>(
         &self,
@@ -118,8 +121,10 @@ impl Handle {
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, ContainerError> {
         let (answer, result) = oneshot::channel();
+        let _waits = task::waits(Wait::Container, Some(patience));
         let asked = async {
-            let sent = self.requests.send(request(answer)).await;
+            let request = (task::current(), request(answer));
+            let sent = self.requests.send(request).await;
             sent.map_err(|_| self.gone())?;
             result.await.map_err(|_| self.gone())
         };
@@ -153,7 +158,7 @@ struct Actor {
     link: Option<Link>,
     parked: Vec<Parked>,
     publish: watch::Sender<Arc<Record>>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<(Option<task::Task>, Request)>,
     failure: Option<ContainerError>,
     /// Whether others were told that the container is on its network.
     connected: bool,
@@ -216,12 +221,16 @@ impl Actor {
             let deadline = self.life.deadline();
             tokio::select! {
                 request = self.requests.recv() => match request {
-                    Some(request) => self.serve(request).await,
+                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
                     None => return,
                 },
                 end = next_end(&mut self.link) => {
-                    let end = self.settle_end(end).await;
-                    self.internal(Input::Ended(end)).await;
+                    let over = task::begin("end", self.record.id);
+                    over.run(async {
+                        let end = self.settle_end(end).await;
+                        self.internal(Input::Ended(end)).await;
+                    })
+                    .await;
                 }
                 () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
             }
@@ -253,6 +262,11 @@ impl Actor {
     }
 
     async fn request(&mut self, input: Input) -> Result<Report, ContainerError> {
+        let task = task::begin(inflight::kind(&input), self.record.id);
+        task.run(self.steps(input)).await
+    }
+
+    async fn steps(&mut self, input: Input) -> Result<Report, ContainerError> {
         self.failure = None;
         self.phases.clear();
         let mut queue = VecDeque::from([input]);
@@ -533,7 +547,7 @@ impl Actor {
                 let threads = self.shared.threads.clone();
                 let work = Work::asking(id, "attach to the streams");
                 // A monitor that is slow to answer keeps nobody else waiting.
-                tokio::spawn(async move {
+                tokio::spawn(task::here(async move {
                     let attached = threads.run(work, move || task.attach(want)).await;
                     let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
@@ -545,7 +559,7 @@ impl Actor {
                         }
                     }));
                     let _ = answer.send(attached);
-                });
+                }));
             }
             (_, Phase::Created | Phase::Exited) => {
                 let _ = answer.send(ready(self.park(want)).map_err(io("park a client")));

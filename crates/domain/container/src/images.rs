@@ -17,6 +17,7 @@ use berth_store::{Event, EventKind, failpoint};
 use berth_sys::cgroup::{Cgroup, CgroupError};
 use berth_sys::rustix::pipe::{PipeFlags, pipe_with};
 use berth_types::oci::{Empty, ImageDefaults};
+use berth_types::task;
 use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
@@ -81,9 +82,10 @@ impl Containers {
             return Err(ContainerError::Removing(record.id.to_string()));
         }
         let (shared, caller) = (Arc::clone(&self.shared), caller.clone());
+        let task = task::begin("commit", record.id);
         let work = Work::with_files(record.id, "make an image");
         let commit = move || commit(&shared, &caller, &record, request);
-        self.shared.threads.run(work, commit).await?
+        task.run(self.shared.threads.run(work, commit)).await?
     }
 }
 

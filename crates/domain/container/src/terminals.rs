@@ -6,7 +6,7 @@ use std::sync::Arc;
 use berth_shim::{Task, TerminalState};
 use berth_sys::rustix::io::Errno;
 use berth_types::oci::ConsoleSize;
-use berth_types::{Caller, ContainerId};
+use berth_types::{Caller, ContainerId, task};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -66,14 +66,14 @@ impl Containers {
                 continue;
             };
             let threads = self.shared.threads.clone();
-            asked.spawn(async move {
+            asked.spawn(task::here(async move {
                 let _place = places.acquire_owned().await.ok()?;
                 let task = task(&handle).await.ok()?;
                 let work = Work::asking(record.id, "ask for the terminal");
                 let state = threads.run(work, move || task.terminal()).await;
                 let state = state.ok()?.ok()??;
                 Some((at, Terminal { record, state }))
-            });
+            }));
         }
         let mut found: Vec<(usize, Terminal)> =
             asked.join_all().await.into_iter().flatten().collect();

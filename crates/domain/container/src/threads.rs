@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use berth_types::ContainerId;
+use berth_types::{ContainerId, task};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -221,6 +221,8 @@ impl Threads {
         work: Work,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ContainerError> {
+        // Until a thread takes it up, the task waits for one.
+        let job = task::blocking(job);
         let began = Instant::now();
         let left = || {
             let patience = work.patience;

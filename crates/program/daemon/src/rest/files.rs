@@ -8,7 +8,7 @@ use std::time::Duration;
 use berth_api::archive::{FilesystemChange, PATH_STAT_HEADER, PathStat, mode};
 use berth_container::{ChangeKind, Containers, CopyIn, Files, FilesError, PathFacts};
 use berth_sys::rustix::fs::FileType;
-use berth_types::{Caller, chain};
+use berth_types::{Caller, chain, task};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
@@ -18,7 +18,7 @@ use super::error::{ApiError, ApiResult};
 use super::images::feed;
 use super::reply;
 use super::router::Call;
-use crate::http::{Body, Broken, breakable};
+use crate::http::{Body, Broken, breakable, send_blocking};
 
 /// Bytes of an archive that are sent at once.
 const PIECE: usize = 64 << 10;
@@ -138,7 +138,7 @@ impl FilesApi {
             pulse: Arc::clone(&pulse),
         };
         let (files, caller, id) = (self.files.clone(), call.caller.clone(), id.to_owned());
-        tokio::spawn(async move {
+        tokio::spawn(task::here(async move {
             let writing = files.on_thread(&caller, &id, move |_| written(sink, write));
             let why = tokio::select! {
                 written = writing => match written {
@@ -153,7 +153,7 @@ impl FilesApi {
             tracing::warn!(error = why, "an archive broke off");
             // Fails where the client is gone, who does not need it then.
             let _ = sender.send(Err(Broken)).await;
-        });
+        }));
         body
     }
 }
@@ -221,9 +221,9 @@ impl Write for Sink {
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
         self.pulse.begun.fetch_add(1, Ordering::Relaxed);
-        let sent = self.sender.blocking_send(Ok(Bytes::from(piece)));
+        let sent = send_blocking(&self.sender, Ok(Bytes::from(piece)));
         self.pulse.sent.fetch_add(1, Ordering::Relaxed);
-        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        sent
     }
 }
 
