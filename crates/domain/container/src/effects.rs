@@ -12,10 +12,11 @@ use berth_network::Endpoint;
 use berth_shim::exit_record;
 use berth_shim::{AttachWant, LaunchError, LaunchRequest, Task};
 use berth_store::failpoint;
-use berth_sys::cgroup;
 use berth_sys::socket::open_directory;
+use berth_sys::{cgroup, pidfd};
 use berth_types::launch::{
-    EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, StartFailure, StartFailureKind,
+    EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, ProcessIdentity, StartFailure,
+    StartFailureKind,
 };
 use berth_types::{ContainerId, Timestamp, chain};
 
@@ -252,6 +253,17 @@ pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
     if let Err(error) = result {
         tracing::warn!(%id, error = %chain(&error), "control group not removed");
     }
+}
+
+/// Sends a signal to a process that is known by its record alone. One that is gone, or whose
+/// number is another's by now, gets none.
+pub(crate) fn signal(process: ProcessIdentity, number: i32) -> io::Result<()> {
+    let opened = pidfd::open(process.pid)?;
+    // If the number is still the process's now, the descriptor is.
+    if berth_sys::process::identity(process.pid)? != process {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    pidfd::send_signal(&opened, number)
 }
 
 /// The control group of a container that runs.
