@@ -40,6 +40,8 @@ const PARKED_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a request to start waits: longer than any start takes.
 const START_PATIENCE: Duration = Duration::from_secs(180);
+/// How long the sources of bind mounts may take to answer.
+const SOURCES_PATIENCE: Duration = Duration::from_secs(20);
 /// After what was done to a run out of reach, until it is looked at again.
 const SOON: Duration = Duration::from_millis(50);
 /// Bytes read from the monitor's link at once.
@@ -434,6 +436,9 @@ impl Actor {
     }
 
     async fn launch(&mut self) -> Input {
+        if let Err(fault) = self.bind_sources().await {
+            return self.launch_failed(fault);
+        }
         let shared = Arc::clone(&self.shared);
         let record = self.record.clone();
         let parked = std::mem::take(&mut self.parked);
@@ -455,6 +460,18 @@ impl Actor {
             Ok(Err(fault)) => self.launch_failed(fault),
             Err(_) => self.launch_failed(LaunchFault::internal("the launch was interrupted")),
         }
+    }
+
+    /// Makes sure of the sources of bind mounts. A launch is not begun that would hang in one.
+    async fn bind_sources(&self) -> Result<(), LaunchFault> {
+        if self.record.host.binds.is_empty() {
+            return Ok(());
+        }
+        let record = self.record.clone();
+        let work = Work::with_files(record.id, "look at the sources of the mounts");
+        let look = move || effects::make_bind_sources(&record);
+        let looked = self.shared.threads.run(work.within(SOURCES_PATIENCE), look);
+        looked.await.map_err(LaunchFault::from)?
     }
 
     fn launch_failed(&mut self, fault: LaunchFault) -> Input {

@@ -112,7 +112,6 @@ pub(crate) fn launch(
     if record.host.auto_remove && record.state.finished_at.is_set() {
         allow_volatile_again(&snapshot.work).map_err(io("reuse the writable layer"))?;
     }
-    make_bind_sources(record)?;
     open_directory(&state)
         .and_then(exit_record::remove)
         .map_err(io("clear the last exit record"))?;
@@ -183,8 +182,9 @@ fn allow_volatile_again(work: &Path) -> io::Result<()> {
     }
 }
 
-/// Docker's `-v` makes a missing source directory; `--mount` refuses it.
-fn make_bind_sources(record: &Record) -> Result<(), LaunchFault> {
+/// Docker's `-v` makes a missing source directory; `--mount` refuses it. Their file systems are
+/// others' and may not answer: this is done before the launch, apart from it.
+pub(crate) fn make_bind_sources(record: &Record) -> Result<(), LaunchFault> {
     for bind in &record.host.binds {
         let source = Path::new(&bind.source);
         if source.exists() {
