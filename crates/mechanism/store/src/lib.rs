@@ -16,6 +16,7 @@ mod error;
 mod events;
 pub mod failpoint;
 mod key;
+mod rows;
 mod table;
 mod txn;
 mod writer;

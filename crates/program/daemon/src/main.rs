@@ -131,7 +131,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let networks = open_networks(&config, db.install_id()).await?;
     let events = db.events().clone();
     let (containers, boot) = Containers::open(Deps {
-        db,
+        db: db.clone(),
         storage: storage.clone(),
         images: images.clone(),
         networks: networks.clone(),
@@ -179,6 +179,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             networks: networks.clone(),
             images,
             storage,
+            db,
             host,
             config: Arc::clone(&config),
         },
