@@ -13,14 +13,14 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::counts::{self, Counts};
-use crate::{tidy, vm, workspace};
+use crate::{soak, tidy, vm, workspace};
 
 struct Runner {
     name: &'static str,
     run: fn(&Path) -> Result<Counts>,
 }
 
-const RUNNERS: [Runner; 9] = [
+const RUNNERS: [Runner; 10] = [
     Runner {
         name: "format",
         run: format,
@@ -40,6 +40,10 @@ const RUNNERS: [Runner; 9] = [
     Runner {
         name: "tests",
         run: tests,
+    },
+    Runner {
+        name: "soaks, bounded",
+        run: soak::bounded,
     },
     Runner {
         name: "documentation tests",

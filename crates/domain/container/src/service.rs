@@ -15,7 +15,7 @@ use berth_types::{Caller, ContainerId, Timestamp};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use crate::actor::{self, Handle, Report};
+use crate::actor::{self, Handle, Origin, Report};
 use crate::create::{self, CreateRequest, ImageFacts};
 use crate::error::ContainerError;
 use crate::events;
@@ -177,7 +177,7 @@ impl Containers {
             return Err(error.into());
         }
         failpoint::hit("create.prepared");
-        let handle = actor::spawn(Arc::clone(&self.shared), record.clone(), None, None);
+        let handle = actor::spawn(Arc::clone(&self.shared), record.clone(), Origin::New);
         {
             let mut index = self.shared.write_index();
             index.by_name.insert(name, id);

@@ -16,6 +16,7 @@ use berth_types::{ContainerId, chain};
 use tokio::sync::{Semaphore, watch};
 
 use crate::actor::Handle;
+use crate::boot::Search;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
 use crate::exec::Execs;
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
     pub pending: watch::Sender<usize>,
+    /// How far the containers' tasks are with looking for their runs.
+    pub search: watch::Sender<Search>,
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
     /// an owner is nobody's.
     swept: watch::Sender<bool>,
@@ -122,6 +125,7 @@ impl Shared {
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
+            search: watch::Sender::default(),
             swept: watch::Sender::new(false),
             closing: AtomicBool::new(false),
         }

@@ -160,7 +160,11 @@ impl Db {
         &self,
         work: impl FnOnce(&ReadTxn) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.handle.engine.read(work)
+        self.engine().read(work)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.handle.engine
     }
 
     /// Runs `work` as one operation and returns when it is on the disk, or refused. Operations

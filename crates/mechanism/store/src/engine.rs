@@ -75,7 +75,6 @@ impl Engine {
     }
 
     /// Opens what `opener` opens; `path` is for messages.
-    #[cfg(test)]
     pub(crate) fn open(path: &Path, opener: Opener) -> Result<Self, StoreError> {
         Self::with_reserve(path, opener, Arc::default())
     }

@@ -17,6 +17,7 @@ mod events;
 pub mod failpoint;
 mod key;
 mod reserve;
+mod rows;
 pub mod simulated;
 mod table;
 mod txn;

@@ -159,7 +159,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     let networks = open_networks(&config, db.install_id()).await?;
     let events = db.events().clone();
     let (containers, boot) = Containers::open(Deps {
-        db,
+        db: db.clone(),
         storage: storage.clone(),
         images: images.clone(),
         networks: networks.clone(),
@@ -207,6 +207,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             networks: networks.clone(),
             images,
             storage,
+            db,
             host,
             config: Arc::clone(&config),
         },
