@@ -8,6 +8,10 @@ use std::process::Command;
 use crate::cgroup::Scope;
 use crate::command::run;
 
+/// A monitor that waits for a container. How many there are at a moment is the engine's affair;
+/// with the engine they are gone.
+const SPARE: &str = "berth-shim spare";
+
 /// Links, mounts, firewall tables, cgroups, processes and directories at one moment, one
 /// readable line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,7 @@ impl Census {
             scope
                 .processes()
                 .into_iter()
+                .filter(|(_, line)| line != SPARE)
                 .map(|(id, line)| format!("process {id} {line}")),
         );
         for directory in directories {

@@ -13,6 +13,7 @@
 //! place in one commit.
 
 mod actor;
+mod behind;
 mod boot;
 mod create;
 mod effects;
@@ -48,6 +49,7 @@ mod update;
 mod verbs;
 
 pub use actor::Report;
+pub use behind::SMALL;
 pub use boot::BootReport;
 pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;

@@ -107,8 +107,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let storage =
         Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
-    let launcher = ShimLauncher::new(&shim, &config.exec_root, &config.data_root)
+    let (run, data) = (&config.exec_root, &config.data_root);
+    let launcher = ShimLauncher::new(&shim, run, data, config.spares.monitors)
         .context("cannot prepare the monitor's program")?;
+    let launcher = Arc::new(launcher);
     let host = Arc::new(Host::read());
     let cgroup_parent = format!("{}/{}", config.cgroup_parent, db.install_id());
     make_cgroup(&cgroup_parent);
@@ -131,7 +133,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         storage: storage.clone(),
         images: images.clone(),
         networks: networks.clone(),
-        launcher: Arc::new(launcher),
+        launcher: Arc::clone(&launcher) as _,
         exec_root: config.exec_root.clone(),
         facts,
         capacity,
@@ -180,7 +182,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         },
     };
     let served = listen(&config, api).await;
-    // So does the bridge.
+    // Monitors that have no container go with the engine.
+    let _ = tokio::task::spawn_blocking(move || launcher.close()).await;
+    // So does the bridge if no container is on it.
     let _ = tokio::task::spawn_blocking(move || networks.close()).await;
     // The levels above the containers go with the last of them.
     berth_sys::cgroup::remove_if_empty(&cgroup_parent);

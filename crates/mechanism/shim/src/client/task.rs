@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use berth_sys::pidfd;
 use berth_types::launch::{ProcessIdentity, Started};
@@ -21,7 +22,7 @@ pub(super) struct ShimTask {
     pub(super) running: Running,
     /// Process descriptors of the container's init and of the monitor.
     pub(super) init: OwnedFd,
-    pub(super) monitor: OwnedFd,
+    pub(super) monitor: Arc<OwnedFd>,
     pub(super) link: Option<UnixStream>,
     pub(super) runtime_directory: PathBuf,
 }

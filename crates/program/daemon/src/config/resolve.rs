@@ -35,6 +35,8 @@ pub struct Config {
     pub network: NetworkOptions,
     /// What containers get that do not say otherwise.
     pub defaults: Defaults,
+    /// What is made ahead of the starts that use it.
+    pub spares: Spares,
     /// Labels of the engine.
     pub labels: Vec<String>,
     /// What was accepted without effect, a sentence each.
@@ -49,6 +51,22 @@ pub enum DefaultNetwork {
     /// `--bridge none`: no network.
     None,
 }
+
+/// How many things of a kind are made ahead of the starts that use them; 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spares {
+    /// Monitors that wait for a container (`--spare-monitors`).
+    pub monitors: usize,
+    /// Network namespaces of each kind that containers get (`--spare-networks`).
+    pub networks: usize,
+}
+
+/// Monitors that are kept ready unless `--spare-monitors` says otherwise.
+const SPARE_MONITORS: usize = 2;
+/// The same for `--spare-networks`.
+const SPARE_NETWORKS: usize = 2;
+/// Most that can be kept ready of a kind.
+const SPARES_MAX: usize = 64;
 
 /// Defaults for containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,6 +125,10 @@ pub fn config(values: &Values) -> Result<Config, ConfigError> {
         },
         network: network::options(values)?,
         defaults: defaults(values)?,
+        spares: Spares {
+            monitors: spares(values, "spare-monitors", SPARE_MONITORS)?,
+            networks: spares(values, "spare-networks", SPARE_NETWORKS)?,
+        },
         labels: values.list("label"),
         notices,
     })
@@ -260,6 +282,18 @@ fn defaults(values: &Values) -> Result<Defaults, ConfigError> {
         dns_search: values.list("dns-search"),
         dns_options: values.list("dns-opt"),
     })
+}
+
+fn spares(values: &Values, name: &str, default: usize) -> Result<usize, ConfigError> {
+    let Some(text) = values.text(name) else {
+        return Ok(default);
+    };
+    match text.parse() {
+        Ok(number) if number <= SPARES_MAX => Ok(number),
+        _ => bad(format!(
+            "{name}: {text:?} is no number from 0 (none) to {SPARES_MAX}"
+        )),
+    }
 }
 
 fn ulimits(values: &Values) -> Result<Vec<(String, i64, i64)>, ConfigError> {
