@@ -18,6 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::closing;
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
@@ -26,12 +27,17 @@ use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
+use crate::threads::Work;
 use crate::update::{self, Change};
 
 /// Requests that wait for one container. A client past this waits in its own connection.
 const MAILBOX: usize = 32;
 /// Clients that may attach before the start.
 const PARKED_MAX: usize = 16;
+/// How long a request waits for what the container is busy with, such as a start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request to start waits: longer than any start takes.
+const START_PATIENCE: Duration = Duration::from_secs(180);
 /// Bytes read from the monitor's link at once.
 const LINK_READ: usize = 4096;
 
@@ -75,45 +81,54 @@ pub(crate) struct Handle {
 impl Handle {
     /// Sends an input and waits for what comes of it.
     pub async fn step(&self, input: Input) -> Result<Report, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.ask(Request::Step(input, answer), result).await?
+        let patience = match input {
+            // A start ends by its own limits, and so does what waits behind it.
+            Input::Start => START_PATIENCE,
+            _ => PATIENCE,
+        };
+        self.ask(patience, |answer| Request::Step(input, answer))
+            .await?
     }
 
     /// The container's streams: Docker-framed output to read, plain input to write.
     pub async fn attach(&self, want: AttachWant) -> Result<UnixStream, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.ask(Request::Attach(want, answer), result).await?
+        self.ask(PATIENCE, |answer| Request::Attach(want, answer))
+            .await?
     }
 
     /// The monitor; none while the container does not run.
     pub async fn task(&self) -> Result<Option<Arc<dyn Task>>, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.ask(Request::Task(answer), result).await
+        self.ask(PATIENCE, Request::Task).await
     }
 
     /// Gives the container another name.
     pub async fn rename(&self, name: String) -> Result<(), ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.ask(Request::Rename(name, answer), result).await?
+        self.ask(PATIENCE, |answer| Request::Rename(name, answer))
+            .await?
     }
 
     /// Changes limits and restart policy. Answers with warnings.
     pub async fn update(&self, change: Change) -> Result<Vec<String>, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.ask(Request::Update(Box::new(change), answer), result)
+        self.ask(PATIENCE, |answer| Request::Update(Box::new(change), answer))
             .await?
     }
 
-    /// Hands a request over, with the task that it is a part of, and waits for the answer.
+    /// Puts a request into the mailbox and waits for its answer. One that is not answered in time
+    /// stays there: what was asked is done all the same.
     async fn ask<T>(
         &self,
-        request: Request,
-        answer: oneshot::Receiver<T>,
+        patience: Duration,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, ContainerError> {
-        let _waits = task::waits(Wait::Container, None);
-        let sent = self.requests.send((task::current(), request)).await;
-        sent.map_err(|_| self.gone())?;
-        answer.await.map_err(|_| self.gone())
+        let (answer, result) = oneshot::channel();
+        let _waits = task::waits(Wait::Container, Some(patience));
+        let asked = async {
+            let sent = self.requests.send((task::current(), request(answer))).await;
+            sent.map_err(|_| self.gone())?;
+            result.await.map_err(|_| self.gone())
+        };
+        let answered = tokio::time::timeout(patience, asked).await;
+        answered.unwrap_or_else(|_| Err(ContainerError::Busy(self.snapshot.borrow().id.short())))
     }
 
     /// The actor ended: the container was removed while the request was on its way.
@@ -199,6 +214,7 @@ impl Actor {
         // A container that never ran waits for its first start, not for the engine's.
         if self.life.state().phase != Phase::Created {
             self.shared.swept().await;
+            closing::turn(&self.shared, &self.record).await;
             self.internal(Input::EngineStarted).await;
         }
         while self.life.state().phase != Phase::Removed {
@@ -314,6 +330,7 @@ impl Actor {
                 "container {id} is restarting, wait until the container is running"
             )),
             Refused::Removing => ContainerError::Removing(id.to_string()),
+            Refused::Closing => ContainerError::ShuttingDown,
             Refused::Stray => {
                 ContainerError::Conflict(format!("container {id} is in no state for that any more"))
             }
@@ -358,7 +375,7 @@ impl Actor {
             .map(|p| (p.want, OwnedFd::from(p.far_end)))
             .unzip();
         let launch = move || effects::launch(&shared, &record, wants, ends);
-        match tokio::task::spawn_blocking(task::blocking(launch)).await {
+        match self.on_thread("start the program", launch).await {
             Ok(Ok((task, mut phases, endpoint))) => {
                 self.connected = true;
                 self.life.place(endpoint);
@@ -419,7 +436,7 @@ impl Actor {
             }
             end.unwrap_or_else(|| effects::end_without_word(&shared, id))
         };
-        tokio::task::spawn_blocking(task::blocking(settle))
+        self.on_thread("record the end", settle)
             .await
             .unwrap_or_else(|_| End::Unseen {
                 at: Timestamp::now(),
@@ -431,9 +448,9 @@ impl Actor {
     async fn freeze(&mut self, on: bool) -> bool {
         let (shared, id) = (Arc::clone(&self.shared), self.record.id);
         let freeze = move || effects::freeze(&shared, id, on);
-        let done = tokio::task::spawn_blocking(task::blocking(freeze)).await;
-        let result = done.unwrap_or(Err(ContainerError::ShuttingDown));
+        let result = self.on_thread("freeze or thaw the processes", freeze).await;
         result
+            .and_then(|done| done)
             .map_err(|error| self.failure.get_or_insert(error))
             .is_ok()
     }
@@ -447,7 +464,7 @@ impl Actor {
             effects::restore_limits(&shared, id, &limits);
             effects::is_frozen(&shared, id)
         };
-        match tokio::task::spawn_blocking(task::blocking(look)).await {
+        match self.on_thread("look at the control group", look).await {
             Ok(Ok(true)) => self.internal(Input::Frozen).await,
             Ok(Ok(false)) => self.internal(Input::Thawed).await,
             Ok(Err(error)) => {
@@ -455,6 +472,16 @@ impl Actor {
             }
             Err(_) => {}
         }
+    }
+
+    /// Does what blocks, for as long as that takes: it has its own limits.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ContainerError> {
+        let work = Work::living(self.record.id, what);
+        self.shared.threads.run(work, job).await
     }
 
     async fn rename(&mut self, name: String) -> Result<(), ContainerError> {
@@ -485,7 +512,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let id = self.record.id;
         let clear = move || effects::clear_runtime(&shared, id);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(task::blocking(clear)).await {
+        if let Ok(Err(error)) = self.on_thread("clear what the run left", clear).await {
             tracing::warn!(%id, %error, "runtime directory not cleared");
         }
         self.life.place(None);
@@ -518,9 +545,12 @@ impl Actor {
         match (&self.task, self.life.state().phase) {
             (Some(task), Phase::Running) => {
                 let task = Arc::clone(task);
+                let threads = self.shared.threads.clone();
+                let work = Work::asking(id, "attach to the streams");
                 // A monitor that is slow to answer keeps nobody else waiting.
-                let attach = move || {
-                    let _ = answer.send(ready(task.attach(want)).map_err(|error| {
+                tokio::spawn(async move {
+                    let attached = threads.run(work, move || task.attach(want)).await;
+                    let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
                             ContainerError::Conflict(format!(
                                 "container {id} cannot be attached to: it has just ended, or has as many clients as it can have"
@@ -529,8 +559,8 @@ impl Actor {
                             io("attach to the monitor")(error)
                         }
                     }));
-                };
-                tokio::task::spawn_blocking(task::blocking(attach));
+                    let _ = answer.send(attached);
+                });
             }
             (_, Phase::Created | Phase::Exited) => {
                 let _ = answer.send(ready(self.park(want)).map_err(io("park a client")));

@@ -9,6 +9,7 @@ pub(crate) fn kind(input: &Input) -> &'static str {
         Input::Signal { .. } => "signal",
         Input::Stop { .. } => "stop",
         Input::Restart { .. } => "restart",
+        Input::Close { .. } => "close",
         Input::Pause | Input::Frozen => "pause",
         Input::Unpause | Input::Thawed => "unpause",
         Input::Change => "change",

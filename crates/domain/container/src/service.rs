@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use berth_image::{Image, Images};
@@ -190,7 +191,11 @@ impl Containers {
     /// # Errors
     /// The program cannot be started; the container is as it was, with the reason in its state.
     pub async fn start(&self, caller: &Caller, key: &str) -> Result<Report, ContainerError> {
-        self.find(caller, key)?.step(Input::Start).await
+        let handle = self.find(caller, key)?;
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(ContainerError::ShuttingDown);
+        }
+        handle.step(Input::Start).await
     }
 
     /// Sends a signal, by name or number; empty for SIGKILL.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
@@ -23,6 +24,7 @@ use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
+use crate::threads::Threads;
 
 /// What the containers stand on.
 pub struct Deps {
@@ -60,6 +62,8 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// Threads for what may hang.
+    pub threads: Threads,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -70,6 +74,8 @@ pub(crate) struct Shared {
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
     /// an owner is nobody's.
     swept: watch::Sender<bool>,
+    /// The machine goes down: nothing is started any more.
+    pub closing: AtomicBool,
 }
 
 /// Who is there, by id and by name.
@@ -106,11 +112,13 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
+            threads: Threads::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
             behind: Arc::default(),
             swept: watch::Sender::new(false),
+            closing: AtomicBool::new(false),
         }
     }
 

@@ -108,18 +108,15 @@ impl<T: Spare> Stock<T> {
         }
     }
 
-    /// Drops all spares. No more are made.
-    pub fn close(&self) {
-        let mut state = self.shared.state();
-        state.closed = true;
-        let spares = std::mem::take(&mut state.spares);
-        drop(state);
+    /// Makes no more, and gives up those there are.
+    pub fn close(&self) -> Vec<T> {
+        self.shared.state().closed = true;
         self.shared.wake();
-        drop(spares);
         let thread = self.thread.lock();
         if let Some(thread) = thread.unwrap_or_else(PoisonError::into_inner).take() {
             let _ = thread.join();
         }
+        self.shared.state().spares.drain(..).collect()
     }
 }
 
@@ -144,11 +141,9 @@ impl<T> Shared<T> {
 /// The thread's life.
 fn keep<T: Spare>(shared: &Shared<T>, mut make: impl FnMut() -> Option<T>) {
     loop {
-        let mut state = shared.state();
+        let state = shared.state();
         if state.closed {
-            let spares = std::mem::take(&mut state.spares);
-            drop(state);
-            return drop(spares);
+            return;
         }
         let now = Instant::now();
         let wait = state.due.map(|due| due.saturating_duration_since(now));
@@ -289,7 +284,7 @@ mod tests {
         stock.refill();
         assert_eq!(made.recv_timeout(LONG).unwrap().0, 3);
         drop(kills);
-        stock.close();
+        drop(stock.close());
         let gone: std::collections::BTreeSet<u32> = dropped.iter().take(3).collect();
         assert_eq!(gone, [1, 2, 3].into());
         assert!(stock.take().is_none());
