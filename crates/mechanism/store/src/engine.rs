@@ -109,10 +109,27 @@ impl Engine {
         work: impl FnOnce(&Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = current.as_ref() {
+            return work(database);
+        }
+        drop(current);
+        // What kept the file from being opened again may be over.
+        self.revive()?;
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         match current.as_ref() {
             Some(database) => work(database),
             None => Err(self.open_failed(remark("it could not be read after a failed write"))),
         }
+    }
+
+    /// Opens the file if it is not open.
+    fn revive(&self) -> Result<(), StoreError> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.is_none() {
+            let new = guarded(|| (self.opener)(false)).map_err(|e| classify(&self.path, e))?;
+            *current = Some(new);
+        }
+        Ok(())
     }
 
     /// A view of the last commit for `work`.

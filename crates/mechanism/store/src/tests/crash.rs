@@ -216,3 +216,23 @@ fn an_unknown_outcome_is_said_and_settled_later() {
         (Some(1), None, Some(3))
     );
 }
+
+/// A simulated engine whose disk was full for a moment could read nothing for ever: every request
+/// reads before it writes, and only a write opened the file again.
+#[test]
+fn what_could_not_be_opened_after_a_failed_write_is_opened_by_a_read() {
+    let disk = Disk::new();
+    let db = disk.open().unwrap();
+    put(&db, "a", 1).unwrap();
+    disk.fail(0, u64::MAX);
+    let failed = put(&db, "b", 2);
+    assert!(matches!(
+        failed,
+        Err(WriteError::Store(StoreError::Unsettled { .. }))
+    ));
+    db.read(|txn| txn.scan(&NUMBERS)).unwrap_err();
+    disk.fail(u64::MAX, 0);
+    assert_eq!(content(&db)["a"], 1);
+    put(&db, "c", 3).unwrap();
+    assert_eq!(content(&db)["c"], 3);
+}
