@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use berth_shim::protocol::{Decoder, Event};
 use berth_shim::{AttachWant, Task};
-use berth_types::Timestamp;
 use berth_types::launch::{Phase as TimedPhase, StartFailure};
 use berth_types::task::{self, Wait};
 use tokio::io::AsyncReadExt as _;
@@ -26,12 +25,14 @@ use crate::error::ContainerError;
 use crate::events;
 use crate::inflight;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Now, Refused};
+use crate::machine;
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
 use crate::signal;
 use crate::terminals;
 use crate::threads::Work;
+use crate::unrecorded::Unrecorded;
 use crate::update::{self, Change};
 
 /// Requests that wait for one container. A client past this waits in its own connection.
@@ -169,6 +170,9 @@ struct Actor {
     publish: watch::Sender<Arc<Record>>,
     requests: mpsc::Receiver<(Option<task::Task>, Request)>,
     failure: Option<ContainerError>,
+    unrecorded: Unrecorded,
+    /// How often a record was written, or tried to be.
+    attempts: u64,
     /// The run that an earlier engine left, while it is looked for.
     looking: Option<Looking>,
     /// Whether a monitor that is looked for is silent, rather than of another language.
@@ -208,12 +212,14 @@ pub(crate) fn spawn(shared: Arc<Shared>, record: Record, origin: Origin) -> Hand
         publish,
         requests,
         failure: None,
+        unrecorded: Unrecorded::default(),
+        attempts: 0,
         looking: None,
         silent: false,
         connected,
         phases: Vec::new(),
     };
-    tokio::spawn(actor.run(origin));
+    machine::spawn(actor.run(origin));
     Handle {
         requests: sender,
         snapshot,
@@ -240,6 +246,7 @@ impl Actor {
                 }
                 found = next_found(&mut self.looking) => self.take_found(found).await,
                 () = until(deadline) => self.internal(Input::Tick).await,
+                () = until(self.unrecorded.retry_at()) => drop(self.commit().await),
                 request = self.requests.recv() => match request {
                     Some((asker, request)) => task::within(asker, self.serve(request)).await,
                     None => return,
@@ -291,7 +298,7 @@ impl Actor {
             }
             Found::OutOfReach { silent } => {
                 if !phase.is_live() {
-                    begin_unseen(&mut self.life, Timestamp::now());
+                    begin_unseen(&mut self.life, machine::date());
                     self.record.state = self.life.state().clone();
                     self.publish.send_replace(Arc::new(self.record.clone()));
                 }
@@ -345,6 +352,7 @@ impl Actor {
     async fn steps(&mut self, input: Input) -> Result<Report, ContainerError> {
         self.failure = None;
         self.phases.clear();
+        let attempts = self.attempts;
         let mut queue = VecDeque::from([input]);
         let mut report = Report {
             unchanged: true,
@@ -368,6 +376,10 @@ impl Actor {
             for item in news {
                 events::publish(&self.shared, &self.record, item.action, &item.facts);
             }
+        }
+        // What is answered rests on a state that the next engine finds, too.
+        if attempts == self.attempts && self.unrecorded.is_so() {
+            self.perform(Effect::Commit).await;
         }
         self.publish.send_replace(Arc::new(self.record.clone()));
         report.phases = std::mem::take(&mut self.phases);
@@ -427,19 +439,30 @@ impl Actor {
                 None
             }
             Effect::Commit => {
-                if let Err(error) = self.shared.commit(&self.record).await {
+                if let Err(error) = self.commit().await {
                     self.failure.get_or_insert(error);
                 }
                 None
             }
             Effect::Remove => Some(match self.shared.remove(&self.record).await {
-                Ok(()) => Input::RemoveDone,
+                Ok(()) => {
+                    self.unrecorded.note(true, Instant::now());
+                    Input::RemoveDone
+                }
                 Err(error) => {
                     self.failure.get_or_insert(error);
                     Input::RemoveFailed
                 }
             }),
         }
+    }
+
+    /// Records the state. Where that fails it is tried again, by itself and by the next input.
+    async fn commit(&mut self) -> Result<(), ContainerError> {
+        self.attempts += 1;
+        let result = self.shared.commit(&self.record).await;
+        self.unrecorded.note(result.is_ok(), Instant::now());
+        result
     }
 
     async fn launch(&mut self) -> Input {
@@ -548,7 +571,7 @@ impl Actor {
         self.on_thread("record the end", settle)
             .await
             .unwrap_or_else(|_| End::Unseen {
-                at: Timestamp::now(),
+                at: machine::date(),
                 reason: "the engine could not find out how the container ended".to_owned(),
             })
     }
@@ -596,6 +619,7 @@ impl Actor {
     async fn rename(&mut self, name: String) -> Result<(), ContainerError> {
         self.request(Input::Change).await?;
         let old = update::rename(&self.shared, &mut self.record, name).await?;
+        self.unrecorded.note(true, Instant::now());
         self.publish.send_replace(Arc::new(self.record.clone()));
         events::publish(
             &self.shared,
@@ -609,6 +633,7 @@ impl Actor {
     async fn update(&mut self, change: &Change) -> Result<Vec<String>, ContainerError> {
         self.request(Input::Change).await?;
         let warnings = update::update(&self.shared, &mut self.record, change).await?;
+        self.unrecorded.note(true, Instant::now());
         self.life.set_policy(self.record.host.restart);
         self.publish.send_replace(Arc::new(self.record.clone()));
         events::publish(&self.shared, &self.record, "update", &[]);
@@ -658,7 +683,7 @@ impl Actor {
                 let threads = self.shared.threads.clone();
                 let work = Work::asking(id, "attach to the streams");
                 // A monitor that is slow to answer keeps nobody else waiting.
-                tokio::spawn(task::here(async move {
+                machine::spawn(task::here(async move {
                     let attached = threads.run(work, move || task.attach(want)).await;
                     let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
@@ -743,7 +768,7 @@ async fn until(deadline: Option<Instant>) {
 /// The present.
 pub(crate) fn now() -> Now {
     Now {
-        date: Timestamp::now(),
+        date: machine::date(),
         instant: Instant::now(),
     }
 }

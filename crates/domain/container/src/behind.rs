@@ -12,6 +12,8 @@ use berth_storage::Small;
 use berth_types::task::{self, Subject, Wait};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::machine;
+
 /// Deletions that run at the same time.
 const COLLECTORS: usize = 2;
 /// Deletions that are left for after a reply, those that run among them.
@@ -56,10 +58,10 @@ impl Behind {
         };
         let (this, (done, over)) = (Arc::clone(self), oneshot::channel::<()>());
         this.pending.send_modify(|count| *count += 1);
-        tokio::spawn(task::begin("delete", subject).run(async move {
+        machine::spawn(task::begin("delete", subject).run(async move {
             let turn = task::waiting(Wait::Turn, None, this.collectors.acquire()).await;
             // A panic in it is in the log; its files stay until the next start.
-            let _ = tokio::task::spawn_blocking(task::blocking(work)).await;
+            let _ = machine::blocking(task::blocking(work)).await;
             drop((turn, place, done));
             this.pending
                 .send_modify(|count| *count = count.saturating_sub(1));
@@ -96,7 +98,7 @@ impl crate::shared::Shared {
     pub(crate) async fn is_small(&self, id: berth_types::ContainerId) -> bool {
         let storage = self.storage.clone();
         let look = task::blocking(move || storage.is_small(id, SMALL));
-        tokio::task::spawn_blocking(look).await.unwrap_or(false)
+        machine::blocking(look).await.unwrap_or(false)
     }
 }
 

@@ -25,6 +25,7 @@ use crate::effects;
 use crate::error::ContainerError;
 use crate::groups;
 use crate::lifecycle::{End, Input, Launched, Lifecycle};
+use crate::machine;
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
@@ -107,7 +108,7 @@ impl Looking {
             found.await.unwrap_or(Found::OutOfReach { silent: true })
         };
         Self {
-            found: tokio::spawn(task::begin("take-up", id).run(found)),
+            found: machine::spawn(task::begin("take-up", id).run(found)),
             pause,
         }
     }
@@ -143,7 +144,7 @@ impl Containers {
         let records = load(&shared, &mut report)?;
         let known: HashSet<ContainerId> = records.iter().map(|r| r.id).collect();
         let adopter = Arc::clone(&shared);
-        let records = tokio::task::spawn_blocking(move || endpoints(&adopter, records));
+        let records = machine::blocking(move || endpoints(&adopter, records));
         let records = records.await.map_err(|_| ContainerError::ShuttingDown)?;
         shared
             .search
@@ -156,14 +157,14 @@ impl Containers {
             index.by_id.insert(id, handle);
         }
         let sweeper = Arc::clone(&shared);
-        report.swept = tokio::task::spawn_blocking(move || sweep(&sweeper, &known))
+        report.swept = machine::blocking(move || sweep(&sweeper, &known))
             .await
             .map_err(|_| ContainerError::ShuttingDown)?;
         shared.set_swept();
         let mut search = shared.search.subscribe();
         let over = search.wait_for(|search| search.sought == 0);
         if tokio::time::timeout(PROMPT, over).await.is_err() {
-            tokio::spawn(note_the_end(search.clone()));
+            machine::spawn(note_the_end(search.clone()));
         }
         let search = *search.borrow();
         report.adopted = search.adopted;
@@ -260,7 +261,7 @@ fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
     match (phase.is_live(), record) {
         (true, Some(record)) => Found::Over(End::Recorded(record)),
         (true, None) => Found::Over(End::Unseen {
-            at: Timestamp::now(),
+            at: machine::date(),
             reason: "the container's monitor was gone when the engine started: it was killed, or the machine restarted".to_owned(),
         }),
         (_, Some(record)) => Found::Missed(End::Recorded(record)),

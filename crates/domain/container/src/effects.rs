@@ -18,12 +18,13 @@ use berth_types::launch::{
     EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, ProcessIdentity, StartFailure,
     StartFailureKind,
 };
-use berth_types::{ContainerId, Timestamp, chain};
+use berth_types::{ContainerId, chain};
 
 use crate::error::ContainerError;
 use crate::groups;
 use crate::hostfiles;
 use crate::lifecycle::End;
+use crate::machine;
 use crate::network;
 use crate::record::{Limits, Record};
 use crate::scopes;
@@ -240,7 +241,7 @@ pub(crate) fn end_without_word(shared: &Shared, id: ContainerId) -> End {
         return End::Recorded(record);
     }
     End::Unseen {
-        at: Timestamp::now(),
+        at: machine::date(),
         reason: "the container's monitor was killed, and the container with it".to_owned(),
     }
 }
@@ -252,6 +253,10 @@ pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
 
 /// Kills whatever is left in a group and removes it.
 pub(crate) fn kill_group(id: ContainerId, path: &str) {
+    #[cfg(test)]
+    if let Some(groups) = crate::sim::groups() {
+        return groups.kill(id);
+    }
     let result = cgroup::Cgroup::find(path).and_then(|group| match group {
         Some(group) => group.kill_all().and_then(|()| group.remove()),
         None => Ok(()),
@@ -288,16 +293,28 @@ pub(crate) fn freeze(shared: &Shared, id: ContainerId, on: bool) -> Result<(), C
         })
     });
     let _taken = taken.transpose()?;
+    #[cfg(test)]
+    if let Some(groups) = crate::sim::groups() {
+        return groups.freeze(id, on);
+    }
     Ok(group(shared, id)?.freeze(on)?)
 }
 
 /// Whether the kernel keeps the processes of a container frozen.
 pub(crate) fn is_frozen(shared: &Shared, id: ContainerId) -> Result<bool, ContainerError> {
+    #[cfg(test)]
+    if let Some(groups) = crate::sim::groups() {
+        return groups.is_frozen(id);
+    }
     Ok(group(shared, id)?.is_frozen()?)
 }
 
 /// Sets the limits of a running container to those of its record.
 pub(crate) fn restore_limits(shared: &Shared, id: ContainerId, limits: &Limits) {
+    #[cfg(test)]
+    if crate::sim::groups().is_some() {
+        return;
+    }
     let restored =
         group(shared, id).and_then(|group| Ok(group.update(&update::resources(limits, limits))?));
     if let Err(error) = restored {

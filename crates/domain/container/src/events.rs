@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use berth_store::{Event, EventKind};
-use berth_types::Timestamp;
 
 use crate::lifecycle::{Effect, Input};
+use crate::machine;
 use crate::record::{Phase, Record, State};
 use crate::shared::Shared;
 
@@ -28,7 +28,7 @@ pub(crate) fn publish(
         id: record.id.to_string(),
         attributes,
         owner: record.owner.clone(),
-        time: Timestamp::now(),
+        time: machine::date(),
     });
 }
 

@@ -19,6 +19,7 @@ use crate::effects;
 use crate::error::ContainerError;
 use crate::events;
 use crate::exec::{Exec, ExecSettings, ExecState};
+use crate::machine;
 use crate::process;
 use crate::record::Record;
 use crate::service::{Containers, random};
@@ -106,7 +107,7 @@ impl Containers {
                     exec.set(ExecState::Running(pid));
                     announce(&this.shared, &exec, "exec_start");
                     let running = task::begin("exec", exec.container);
-                    tokio::spawn(running.run(watch(this.shared, exec, pid, link)));
+                    machine::spawn(running.run(watch(this.shared, exec, pid, link)));
                     Ok(near)
                 }
                 Err(error) => {

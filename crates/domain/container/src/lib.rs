@@ -33,6 +33,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod logs;
+mod machine;
 mod names;
 mod network;
 mod process;
@@ -43,12 +44,15 @@ mod seccomp;
 mod service;
 mod shared;
 mod signal;
+#[cfg(test)]
+mod sim;
 mod spec;
 mod stats;
 mod tables;
 mod terminals;
 mod threads;
 mod top;
+mod unrecorded;
 mod update;
 mod verbs;
 

@@ -13,9 +13,10 @@ use berth_network::{AttachRequest, Endpoint, NetworkError, PortRange, PortReques
 use berth_store::{Event, EventKind};
 use berth_sys::process;
 use berth_types::oci::{Namespace, NamespaceKind};
-use berth_types::{ContainerId, InstallId, Timestamp, chain};
+use berth_types::{ContainerId, InstallId, chain};
 
 use crate::error::ContainerError;
+use crate::machine;
 use crate::record::{HostSettings, Network, Record, Settings};
 use crate::shared::Shared;
 
@@ -252,7 +253,7 @@ pub(crate) fn announce(shared: &Shared, record: &Record, action: &str) {
         id,
         attributes: attributes.map(|(k, v)| (k.to_owned(), v)).into(),
         owner: record.owner.clone(),
-        time: Timestamp::now(),
+        time: machine::date(),
     });
 }
 

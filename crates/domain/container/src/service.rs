@@ -9,9 +9,8 @@ use berth_image::{Image, Images};
 use berth_shim::AttachWant;
 use berth_storage::{Snapshot, Storage};
 use berth_store::{WriteError, WriteTxn, failpoint};
-use berth_sys::rustix::rand;
 use berth_types::task::{self, Wait};
-use berth_types::{Caller, ContainerId, Timestamp};
+use berth_types::{Caller, ContainerId};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
@@ -24,7 +23,7 @@ use crate::logs::{LogOptions, LogReader};
 use crate::record::{Log, Network, Phase, Record};
 use crate::shared::Shared;
 use crate::spec::HostFacts;
-use crate::{names, signal, tables, verbs};
+use crate::{machine, names, signal, tables, verbs};
 
 /// Seconds between the polite signal and SIGKILL unless the request or the container says
 /// otherwise.
@@ -118,7 +117,7 @@ impl Containers {
                 defaults: &image.config.config,
             };
             let scope = owner.clone();
-            let now = Timestamp::now();
+            let now = machine::date();
             let asked = request.clone();
             let (record, warnings) =
                 create::record(id, name, scope, asked, facts, self.shared.capacity, now)?;
@@ -171,7 +170,7 @@ impl Containers {
         failpoint::hit("create.committed");
         let storage = self.shared.storage.clone();
         let make = move || storage.prepare(id).and_then(|_| storage.make_state(id));
-        let made = tokio::task::spawn_blocking(task::blocking(make)).await;
+        let made = machine::blocking(task::blocking(make)).await;
         if let Err(error) = made.map_err(|_| ContainerError::ShuttingDown)? {
             self.shared.remove(&record).await?;
             return Err(error.into());
@@ -513,15 +512,11 @@ pub(crate) fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], ContainerError> {
     let mut bytes = [0; N];
-    let mut filled = 0;
-    while filled < N {
-        let drawn = rand::getrandom(&mut bytes[filled..], rand::GetRandomFlags::empty());
-        filled += drawn.map_err(|e| ContainerError::Io {
-            what: "draw the id",
-            id: "(new)".into(),
-            source: e.into(),
-        })?;
-    }
+    machine::random(&mut bytes).map_err(|source| ContainerError::Io {
+        what: "draw the id",
+        id: "(new)".into(),
+        source,
+    })?;
     Ok(bytes)
 }
 

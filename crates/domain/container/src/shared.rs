@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use berth_image::Images;
 use berth_network::Networks;
@@ -22,10 +23,16 @@ use crate::error::ContainerError;
 use crate::exec::Execs;
 use crate::files::busy::Busy;
 use crate::filters::Filters;
+use crate::machine;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
 use crate::threads::Threads;
+
+/// How often the files of a removed container are deleted again, where that failed, before it is
+/// left to the next engine; and the first pause before, every further one being twice as long.
+const COLLECT_RETRIES: u32 = 6;
+const COLLECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the containers stand on.
 pub struct Deps {
@@ -190,14 +197,26 @@ impl Shared {
             index.forget_name(&record.name, id);
         }
         self.execs.forget(id);
-        let storage = self.storage.clone();
+        let (storage, again) = (self.storage.clone(), Arc::clone(self));
         let collect = move || match storage.collect(id) {
             Ok(()) => failpoint::hit("remove.collected"),
             Err(error) => {
-                tracing::warn!(%id, error = %chain(&error), "files not deleted; the next start tries again");
+                tracing::warn!(%id, error = %chain(&error), "files not deleted; that is tried again");
+                machine::spawn(async move { again.collect_again(id).await });
             }
         };
         self.behind.leave(id, small, collect).await;
         Ok(())
+    }
+
+    /// Deletes the files of a removed container that a failing disk kept from being deleted.
+    async fn collect_again(&self, id: ContainerId) {
+        for retry in 0..COLLECT_RETRIES {
+            tokio::time::sleep(COLLECT_PAUSE * 2_u32.pow(retry)).await;
+            let storage = self.storage.clone();
+            if let Ok(Ok(())) = machine::blocking(move || storage.collect(id)).await {
+                return;
+            }
+        }
     }
 }

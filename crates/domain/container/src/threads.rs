@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::error::ContainerError;
+use crate::machine;
 
 /// How long work has its place in the pool to itself.
 const YOUNG: Duration = Duration::from_secs(3);
@@ -248,7 +249,7 @@ impl Threads {
         // Given up by the thread when it is done, and by nobody else.
         let place = Arc::new(Mutex::new(place));
         let held = Arc::clone(&place);
-        let thread = tokio::task::spawn_blocking(task::blocking(move || {
+        let thread = machine::blocking(task::blocking(move || {
             let done = job();
             drop((held, share));
             done

@@ -9,6 +9,7 @@ use berth_types::task::{self, Wait};
 use crate::create;
 use crate::error::ContainerError;
 use crate::lifecycle::Input;
+use crate::machine;
 use crate::record::{Phase, Record, Settings};
 use crate::service::{Containers, KILL_PATIENCE, STOP_TIMEOUT};
 use crate::signal;
@@ -58,6 +59,7 @@ impl Containers {
         let settings = handle.snapshot.borrow().settings.clone();
         let (signal, seconds, patience) = patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
+        let began = watch.borrow().state.started_at;
         handle.step(Input::Restart { signal, patience }).await?;
         let decided = watch.wait_for(|r| !r.state.restart.asked);
         let over = match u64::try_from(seconds) {
@@ -78,11 +80,15 @@ impl Containers {
             // The actor ended with the container.
             Err(_) => return Err(ContainerError::NotFound(key.to_owned())),
         };
+        // The run that was to end may be there yet, where a stop took the restart back.
+        let again = record.state.started_at != began;
         match (record.state.phase, record.state.error.as_str()) {
-            (Phase::Running | Phase::Paused | Phase::Restarting, _) => Ok(()),
-            (_, "") => Err(ContainerError::Conflict(format!(
-                "container {key} was not started again: another request stopped it meanwhile"
-            ))),
+            (Phase::Running | Phase::Paused | Phase::Restarting, _) if again => Ok(()),
+            (Phase::Running | Phase::Paused, _) | (_, "") => {
+                Err(ContainerError::Conflict(format!(
+                    "container {key} was not started again: another request stopped it meanwhile"
+                )))
+            }
             (_, error) => Err(ContainerError::Invalid(format!(
                 "Cannot restart container {key}: {error}"
             ))),
@@ -137,7 +143,7 @@ impl Containers {
             }
             let (counter, counted) = (self.clone(), Arc::clone(&record));
             let count = move || counter.usage(&counted).0;
-            let count = tokio::task::spawn_blocking(task::blocking(count)).await;
+            let count = machine::blocking(task::blocking(count)).await;
             let id = record.id.to_string();
             match self.remove(caller, &id, false).await {
                 Ok(()) => {
