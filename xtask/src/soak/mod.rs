@@ -1,6 +1,7 @@
 //! `cargo xtask soak NAME [OPTIONS]`: the long forms of tests that `ci` runs bounded. Each is a
 //! row of [`SOAKS`]; none has a place in `ci`.
 
+mod histories;
 mod measure;
 mod power;
 mod runs;
@@ -20,7 +21,11 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 4] = [
+    Soak {
+        name: "histories",
+        run: histories::run,
+    },
     Soak {
         name: "power",
         run: power::run,
