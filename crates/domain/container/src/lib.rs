@@ -15,6 +15,7 @@
 mod actor;
 mod boot;
 mod create;
+mod devices;
 mod effects;
 mod error;
 mod events;
