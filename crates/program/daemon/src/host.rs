@@ -32,23 +32,21 @@ pub struct Host {
     pub memory: u64,
     /// Version of the control groups in use, 1 or 2.
     pub cgroup_version: u8,
-    /// Whether swap can be limited.
-    pub swap_limit: bool,
+    /// Which limits containers can have.
+    pub support: cgroup::Support,
 }
 
 impl Host {
-    /// Reads the facts; what cannot be read is left empty.
-    pub fn read() -> Self {
+    /// Reads the facts; what cannot be read is left empty. `group` is the control group that those
+    /// of containers are made below, and is there.
+    pub fn read(group: &str) -> Self {
         let uname = rustix::system::uname();
         let text = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
         let release = fs::read_to_string("/etc/os-release")
             .or_else(|_| fs::read_to_string("/usr/lib/os-release"))
             .unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let layout = match cgroup::Layout::detect().map(|layout| layout.version) {
-            Ok(cgroup::Version::V1) => 1,
-            _ => 2,
-        };
+        let layout = cgroup::Layout::detect().ok();
         Self {
             name: text(uname.nodename()),
             kernel: text(uname.release()),
@@ -57,9 +55,11 @@ impl Host {
             os_version: os_release(&release, "VERSION_ID"),
             cpus: u32::try_from(cpus).unwrap_or(1),
             memory: memory(),
-            cgroup_version: layout,
-            swap_limit: layout == 2
-                || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
+            cgroup_version: match layout.as_ref().map(|layout| layout.version) {
+                Some(cgroup::Version::V1) => 1,
+                _ => 2,
+            },
+            support: layout.map(|l| l.support(group)).unwrap_or_default(),
         }
     }
 }

@@ -109,9 +109,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
     let launcher = ShimLauncher::new(&shim, &config.exec_root, &config.data_root)
         .context("cannot prepare the monitor's program")?;
-    let host = Arc::new(Host::read());
     let cgroup_parent = format!("{}/{}", config.cgroup_parent, db.install_id());
     make_cgroup(&cgroup_parent);
+    let host = Arc::new(Host::read(&cgroup_parent));
+    for warning in &host.support.warnings {
+        tracing::warn!("{}", warning.trim_start_matches("WARNING: "));
+    }
     let facts = HostFacts {
         cgroup_parent: cgroup_parent.clone(),
         devices: host::devices(),
@@ -122,7 +125,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let capacity = HostCapacity {
         cpus: host.cpus,
-        swap_limit: host.swap_limit,
+        swap_limit: host.support.swap,
     };
     let networks = open_networks(&config, db.install_id()).await?;
     let events = db.events().clone();

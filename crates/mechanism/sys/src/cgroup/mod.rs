@@ -15,6 +15,7 @@ mod leftover;
 mod limits;
 mod oom;
 mod stats;
+mod support;
 mod update;
 
 use std::io;
@@ -29,6 +30,7 @@ pub use leftover::{children, remove_if_empty};
 pub use limits::{WHOLE_SET, weight_of_shares};
 pub use oom::OomWatch;
 pub use stats::{IoEntry, Usage};
+pub use support::Support;
 
 /// Longest file of a group that is read, other than lists of processes.
 const MAX_FILE: usize = 16 * 1024;
