@@ -55,19 +55,30 @@ pub(crate) fn request(
     path: &str,
     body: Option<&[u8]>,
 ) -> std::io::Result<Response> {
+    let body = body.map(|body| ("application/json", body));
+    send(socket, method, path, body)
+}
+
+/// As [`request`], with a body of any type.
+pub(crate) fn send(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Option<(&str, &[u8])>,
+) -> std::io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n");
-    if let Some(body) = body {
+    if let Some((kind, body)) = body {
+        let length = body.len();
         head.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n",
-            body.len()
+            "Content-Type: {kind}\r\nContent-Length: {length}\r\n"
         ));
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.unwrap_or_default())?;
+    stream.write_all(body.map_or(&[], |(_, body)| body))?;
     read_response(BufReader::new(stream), method == "HEAD")
 }
 

@@ -13,23 +13,31 @@ use berth_shim::protocol::{Decoder, Event};
 use berth_shim::{AttachWant, Task};
 use berth_types::Timestamp;
 use berth_types::launch::{Phase as TimedPhase, StartFailure};
+use berth_types::task::{self, Wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::closing;
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
+use crate::inflight;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
+use crate::threads::Work;
 use crate::update::{self, Change};
 
 /// Requests that wait for one container. A client past this waits in its own connection.
 const MAILBOX: usize = 32;
 /// Clients that may attach before the start.
 const PARKED_MAX: usize = 16;
+/// How long a request waits for what the container is busy with, such as a start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request to start waits: longer than any start takes.
+const START_PATIENCE: Duration = Duration::from_secs(180);
 /// Bytes read from the monitor's link at once.
 const LINK_READ: usize = 4096;
 
@@ -65,7 +73,7 @@ pub(crate) enum Request {
 /// How others reach one container.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<(Option<task::Task>, Request)>,
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Record>>,
 }
@@ -73,41 +81,54 @@ pub(crate) struct Handle {
 impl Handle {
     /// Sends an input and waits for what comes of it.
     pub async fn step(&self, input: Input) -> Result<Report, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.send(Request::Step(input, answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        let patience = match input {
+            // A start ends by its own limits, and so does what waits behind it.
+            Input::Start => START_PATIENCE,
+            _ => PATIENCE,
+        };
+        self.ask(patience, |answer| Request::Step(input, answer))
+            .await?
     }
 
     /// The container's streams: Docker-framed output to read, plain input to write.
     pub async fn attach(&self, want: AttachWant) -> Result<UnixStream, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.send(Request::Attach(want, answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        self.ask(PATIENCE, |answer| Request::Attach(want, answer))
+            .await?
     }
 
     /// The monitor; none while the container does not run.
     pub async fn task(&self) -> Result<Option<Arc<dyn Task>>, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.send(Request::Task(answer)).await?;
-        result.await.map_err(|_| self.gone())
+        self.ask(PATIENCE, Request::Task).await
     }
 
     /// Gives the container another name.
     pub async fn rename(&self, name: String) -> Result<(), ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.send(Request::Rename(name, answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        self.ask(PATIENCE, |answer| Request::Rename(name, answer))
+            .await?
     }
 
     /// Changes limits and restart policy. Answers with warnings.
     pub async fn update(&self, change: Change) -> Result<Vec<String>, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        self.send(Request::Update(Box::new(change), answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        self.ask(PATIENCE, |answer| Request::Update(Box::new(change), answer))
+            .await?
     }
 
-    async fn send(&self, request: Request) -> Result<(), ContainerError> {
-        self.requests.send(request).await.map_err(|_| self.gone())
+    /// Puts a request into the mailbox and waits for its answer. One that is not answered in time
+    /// stays there: what was asked is done all the same.
+    async fn ask<T>(
+        &self,
+        patience: Duration,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, ContainerError> {
+        let (answer, result) = oneshot::channel();
+        let _waits = task::waits(Wait::Container, Some(patience));
+        let asked = async {
+            let sent = self.requests.send((task::current(), request(answer))).await;
+            sent.map_err(|_| self.gone())?;
+            result.await.map_err(|_| self.gone())
+        };
+        let answered = tokio::time::timeout(patience, asked).await;
+        answered.unwrap_or_else(|_| Err(ContainerError::Busy(self.snapshot.borrow().id.short())))
     }
 
     /// The actor ended: the container was removed while the request was on its way.
@@ -136,7 +157,7 @@ struct Actor {
     link: Option<Link>,
     parked: Vec<Parked>,
     publish: watch::Sender<Arc<Record>>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<(Option<task::Task>, Request)>,
     failure: Option<ContainerError>,
     /// Whether others were told that the container is on its network.
     connected: bool,
@@ -193,20 +214,25 @@ impl Actor {
         // A container that never ran waits for its first start, not for the engine's.
         if self.life.state().phase != Phase::Created {
             self.shared.swept().await;
+            closing::turn(&self.shared, &self.record).await;
             self.internal(Input::EngineStarted).await;
         }
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {
                 request = self.requests.recv() => match request {
-                    Some(request) => self.serve(request).await,
+                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
                     None => return,
                 },
                 word = next_word(&mut self.link) => match word {
                     Word::OomKilled(kills) => self.internal(Input::OomKilled(kills)).await,
                     Word::End(end) => {
-                        let end = self.settle_end(end).await;
-                        self.internal(Input::Ended(end)).await;
+                        let over = task::begin("end", self.record.id);
+                        over.run(async {
+                            let end = self.settle_end(end).await;
+                            self.internal(Input::Ended(end)).await;
+                        })
+                        .await;
                     }
                 },
                 () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
@@ -239,6 +265,11 @@ impl Actor {
     }
 
     async fn request(&mut self, input: Input) -> Result<Report, ContainerError> {
+        let task = task::begin(inflight::kind(&input), self.record.id);
+        task.run(self.steps(input)).await
+    }
+
+    async fn steps(&mut self, input: Input) -> Result<Report, ContainerError> {
         self.failure = None;
         self.phases.clear();
         let mut queue = VecDeque::from([input]);
@@ -302,6 +333,7 @@ impl Actor {
                 "container {id} is restarting, wait until the container is running"
             )),
             Refused::Removing => ContainerError::Removing(id.to_string()),
+            Refused::Closing => ContainerError::ShuttingDown,
             Refused::Stray => {
                 ContainerError::Conflict(format!("container {id} is in no state for that any more"))
             }
@@ -346,7 +378,7 @@ impl Actor {
             .map(|p| (p.want, OwnedFd::from(p.far_end)))
             .unzip();
         let launch = move || effects::launch(&shared, &record, wants, ends);
-        match tokio::task::spawn_blocking(launch).await {
+        match self.on_thread("start the program", launch).await {
             Ok(Ok((task, mut phases, endpoint))) => {
                 self.connected = true;
                 self.life.place(endpoint);
@@ -407,7 +439,7 @@ impl Actor {
             }
             end.unwrap_or_else(|| effects::end_without_word(&shared, id))
         };
-        tokio::task::spawn_blocking(settle)
+        self.on_thread("record the end", settle)
             .await
             .unwrap_or_else(|_| End::Unseen {
                 at: Timestamp::now(),
@@ -419,9 +451,9 @@ impl Actor {
     async fn freeze(&mut self, on: bool) -> bool {
         let (shared, id) = (Arc::clone(&self.shared), self.record.id);
         let freeze = move || effects::freeze(&shared, id, on);
-        let done = tokio::task::spawn_blocking(freeze).await;
-        let result = done.unwrap_or(Err(ContainerError::ShuttingDown));
+        let result = self.on_thread("freeze or thaw the processes", freeze).await;
         result
+            .and_then(|done| done)
             .map_err(|error| self.failure.get_or_insert(error))
             .is_ok()
     }
@@ -435,7 +467,7 @@ impl Actor {
             update::settle(&shared, id, &limits);
             effects::is_frozen(&shared, id)
         };
-        match tokio::task::spawn_blocking(look).await {
+        match self.on_thread("look at the control group", look).await {
             Ok(Ok(true)) => self.internal(Input::Frozen).await,
             Ok(Ok(false)) => self.internal(Input::Thawed).await,
             Ok(Err(error)) => {
@@ -443,6 +475,16 @@ impl Actor {
             }
             Err(_) => {}
         }
+    }
+
+    /// Does what blocks, for as long as that takes: it has its own limits.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ContainerError> {
+        let work = Work::living(self.record.id, what);
+        self.shared.threads.run(work, job).await
     }
 
     async fn rename(&mut self, name: String) -> Result<(), ContainerError> {
@@ -473,7 +515,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let id = self.record.id;
         let clear = move || effects::clear_runtime(&shared, id);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(clear).await {
+        if let Ok(Err(error)) = self.on_thread("clear what the run left", clear).await {
             tracing::warn!(%id, %error, "runtime directory not cleared");
         }
         self.life.place(None);
@@ -506,9 +548,12 @@ impl Actor {
         match (&self.task, self.life.state().phase) {
             (Some(task), Phase::Running) => {
                 let task = Arc::clone(task);
+                let threads = self.shared.threads.clone();
+                let work = Work::asking(id, "attach to the streams");
                 // A monitor that is slow to answer keeps nobody else waiting.
-                tokio::task::spawn_blocking(move || {
-                    let _ = answer.send(ready(task.attach(want)).map_err(|error| {
+                tokio::spawn(async move {
+                    let attached = threads.run(work, move || task.attach(want)).await;
+                    let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
                             ContainerError::Conflict(format!(
                                 "container {id} cannot be attached to: it has just ended, or has as many clients as it can have"
@@ -517,6 +562,7 @@ impl Actor {
                             io("attach to the monitor")(error)
                         }
                     }));
+                    let _ = answer.send(attached);
                 });
             }
             (_, Phase::Created | Phase::Exited) => {

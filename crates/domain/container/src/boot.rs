@@ -11,13 +11,13 @@ use std::sync::{Arc, PoisonError};
 
 use berth_shim::{AdoptError, Task};
 use berth_store::Row;
-use berth_sys::cgroup;
 use berth_types::launch::ProcessIdentity;
 use berth_types::{ContainerId, Timestamp, chain};
 
 use crate::actor;
 use crate::effects;
 use crate::error::ContainerError;
+use crate::groups;
 use crate::lifecycle::{End, Input, Launched};
 use crate::network;
 use crate::record::{Phase, Record};
@@ -216,12 +216,9 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
         }
     }
     let running = running(shared, known);
-    for name in cgroup::children(&shared.facts.cgroup_parent) {
-        let Ok(id) = name.parse::<ContainerId>() else {
-            continue;
-        };
+    for (id, path) in groups::found(shared, |id| known.contains(id)) {
         if !running.contains(&id) && !damaged.contains(&id) {
-            effects::kill_cgroup(shared, id);
+            effects::kill_group(id, &path);
             swept += 1;
         }
     }

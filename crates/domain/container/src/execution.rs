@@ -9,6 +9,7 @@ use berth_shim::protocol::{Decoder, Event};
 use berth_shim::{AttachWant, ExecRequest, ExecTask, LaunchError, Task};
 use berth_types::launch::{Exec as ExecLaunch, StartFailureKind, Stdin};
 use berth_types::oci::ConsoleSize;
+use berth_types::task::{self, Wait};
 use berth_types::{Caller, ContainerId, ExecId};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
@@ -23,6 +24,7 @@ use crate::record::Record;
 use crate::service::{Containers, random};
 use crate::shared::Shared;
 use crate::terminals;
+use crate::threads::Work;
 
 /// Longest wait of a resize for a start that is under way (Docker's number).
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -103,7 +105,8 @@ impl Containers {
                 Ok((pid, link, near)) => {
                     exec.set(ExecState::Running(pid));
                     announce(&this.shared, &exec, "exec_start");
-                    tokio::spawn(watch(this.shared, exec, pid, link));
+                    let running = task::begin("exec", exec.container);
+                    tokio::spawn(running.run(watch(this.shared, exec, pid, link)));
                     Ok(near)
                 }
                 Err(error) => {
@@ -156,9 +159,8 @@ impl Containers {
                     other => ContainerError::Exec(other),
                 })
         };
-        let mut started = tokio::task::spawn_blocking(start)
-            .await
-            .map_err(|_| ContainerError::ShuttingDown)??;
+        let work = Work::asking(exec.container, "start a further process");
+        let mut started = self.shared.threads.run(work, start).await??;
         Ok((started.process().pid, started.take_link(), near))
     }
 
@@ -183,7 +185,8 @@ impl Containers {
         size: ConsoleSize,
     ) -> Result<(), ContainerError> {
         let exec = self.exec(caller, id)?;
-        let begun = tokio::time::timeout(BEGIN_PATIENCE, exec.begun()).await;
+        let begun = tokio::time::timeout(BEGIN_PATIENCE, exec.begun());
+        let begun = task::waiting(Wait::Program, Some(BEGIN_PATIENCE), begun).await;
         if !matches!(begun, Ok(ExecState::Running(_))) {
             let why = if begun.is_ok() {
                 "has ended"
@@ -197,7 +200,7 @@ impl Containers {
         let handle = self.find(caller, &exec.container.to_string())?;
         let task = terminals::task(&handle).await?;
         let id = id.to_owned();
-        terminals::resize(task, Some(id), size).await
+        terminals::resize(&self.shared.threads, exec.container, task, Some(id), size).await
     }
 }
 
@@ -295,7 +298,7 @@ fn request(
 /// Waits for the end of a process and records it, before anyone is told.
 async fn watch(shared: Arc<Shared>, exec: Arc<Exec>, pid: i32, link: Option<Socket>) {
     let code = match link.map(UnixStream::from_std) {
-        Some(Ok(link)) => exit_code(link).await,
+        Some(Ok(link)) => task::waiting(Wait::Program, None, exit_code(link)).await,
         _ => None,
     };
     let code = code.unwrap_or(EXIT_KILLED);

@@ -62,6 +62,14 @@ pub enum Input {
         /// When patience ends; absent for never.
         kill_at: Option<Timestamp>,
     },
+    /// The machine goes down: a stop that nobody asked for. The container starts no more here, and
+    /// its policy counts with the next engine.
+    Close {
+        /// The polite signal.
+        signal: i32,
+        /// When patience ends.
+        kill_at: Timestamp,
+    },
     /// A request to freeze the program.
     Pause,
     /// A request to let it go on.
@@ -160,6 +168,8 @@ pub enum Refused {
     NotPaused,
     /// The request needs a container that runs, and this one waits for its next start.
     Restarting,
+    /// The engine ends with the machine and starts nothing any more.
+    Closing,
     /// A completion that nothing led up to: a fault in the engine, logged and ignored.
     Stray,
 }
@@ -173,6 +183,7 @@ pub struct Lifecycle {
     remove_at_end: bool,
     kill_at: Option<Timestamp>,
     stopping: bool,
+    closing: bool,
 }
 
 impl Lifecycle {
@@ -185,6 +196,7 @@ impl Lifecycle {
             remove_at_end: false,
             kill_at: None,
             stopping: false,
+            closing: false,
         }
     }
 
@@ -211,6 +223,9 @@ impl Lifecycle {
     /// When the next [`Input::Tick`] is wanted.
     pub fn deadline(&self) -> Option<Timestamp> {
         if self.state.phase == Phase::Restarting {
+            if self.closing {
+                return None;
+            }
             // A row without the date would wait for ever.
             Some(self.state.restart.due.unwrap_or(Timestamp::NEVER))
         } else {
@@ -225,10 +240,15 @@ impl Lifecycle {
     pub fn step(&mut self, input: Input) -> Result<Done, Refused> {
         use Phase::{Created, Exited, Paused, Removed, Removing, Restarting, Running, Starting};
         match (self.state.phase, input) {
+            (Created | Exited | Restarting, Input::Start | Input::Restart { .. })
+                if self.closing =>
+            {
+                Err(Refused::Closing)
+            }
             (Created | Exited, Input::Start) => Ok(self.begin(false)),
             (Starting | Running | Restarting, Input::Start) => Ok(Done::Unchanged),
             (Paused, Input::Start) => Err(Refused::Paused),
-            (Exited, Input::EngineStarted) if self.policy.returns(&self.state) => {
+            (Exited, Input::EngineStarted) if self.policy.returns(&self.state) && !self.closing => {
                 Ok(self.begin(false))
             }
             (_, Input::EngineStarted) => Ok(Done::Unchanged),
@@ -254,6 +274,12 @@ impl Lifecycle {
             }
             (Created | Exited | Restarting, Input::Restart { .. }) => Ok(self.begin(true)),
             (Starting, Input::Restart { .. }) => Ok(Done::Unchanged),
+
+            (Running | Paused, Input::Close { signal, kill_at }) => Ok(self.close(signal, kill_at)),
+            (_, Input::Close { .. }) => {
+                self.closing = true;
+                Ok(Done::Unchanged)
+            }
 
             (Running, Input::Pause) => Ok(effects([Effect::Freeze])),
             (Paused, Input::Pause) => Err(Refused::Paused),
@@ -436,6 +462,17 @@ impl Lifecycle {
         self.send(signal, true, self.state.phase == Phase::Paused)
     }
 
+    /// Nothing is recorded before the signal: without this engine's word the next one takes the end
+    /// for one of the program's own, and the policy for what it is.
+    fn close(&mut self, signal: i32, kill_at: Timestamp) -> Done {
+        self.closing = true;
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
+        if std::mem::replace(&mut self.stopping, true) {
+            return Done::Unchanged;
+        }
+        self.send(signal, false, self.state.phase == Phase::Paused)
+    }
+
     fn turn(&mut self, phase: Phase) -> Done {
         self.state.phase = phase;
         effects([Effect::Commit])
@@ -489,7 +526,9 @@ impl Lifecycle {
         }
         self.kill_at = None;
         self.stopping = false;
-        let again = state.restart.asked || self.policy.follows(state);
+        // What returns with the next engine has ended until then.
+        let returns = self.closing && self.policy.returns(state);
+        let again = state.restart.asked || (self.policy.follows(state) && !returns);
         if again && !self.remove_at_end {
             state.phase = Phase::Restarting;
             restart::schedule(state);

@@ -71,6 +71,13 @@ fn stop(kill_at: Option<Timestamp>) -> Input {
     }
 }
 
+fn close() -> Input {
+    Input::Close {
+        signal: 2,
+        kill_at: Timestamp::from_nanos(7),
+    }
+}
+
 /// The answer of `phase` to `input` in one word, and the phase afterwards.
 fn answer(phase: Phase, input: Input) -> (String, Phase) {
     let mut life = in_phase(phase, false);
@@ -176,6 +183,19 @@ fn every_pair_with_a_request_is_decided() {
             ("[Launch]", Starting),
             removing[0],
             removing[1],
+        ],
+    );
+    row(
+        close(),
+        [
+            ("unchanged", Created),
+            ("unchanged", Starting),
+            ("[Signal(2)]", Running),
+            ("[Signal(2), Thaw]", Paused),
+            ("unchanged", Restarting),
+            ("unchanged", Exited),
+            ("unchanged", Removing),
+            ("unchanged", Removed),
         ],
     );
     let no = "NotRunning";
@@ -545,4 +565,50 @@ fn rows_of_earlier_versions_are_read() {
     row.as_object_mut().unwrap().remove("restart");
     let state: State = serde_json::from_value(row).unwrap();
     assert_eq!(state, State::created());
+}
+
+#[test]
+fn what_the_machine_stops_starts_with_the_next_engine_and_not_before() {
+    use RestartPolicy::{Always, No, OnFailure, UnlessStopped};
+    for (policy, after) in [
+        (No, Phase::Exited),
+        (Always, Phase::Exited),
+        (UnlessStopped, Phase::Exited),
+        // Its next start is due, and comes with the next engine.
+        (OnFailure { max: 0 }, Phase::Restarting),
+    ] {
+        let mut life = with_policy(policy);
+        life.step(close()).unwrap();
+        assert_eq!(life.deadline(), Some(Timestamp::from_nanos(7)));
+        let killed = life.step(Input::Tick(Timestamp::from_nanos(7))).unwrap();
+        assert_eq!(killed, Done::Effects(vec![Effect::Signal(SIGKILL)]));
+        life.step(Input::Ended(exit(143))).unwrap();
+        assert_eq!(
+            (life.state().phase, life.deadline()),
+            (after, None),
+            "{policy:?}"
+        );
+        assert!(!life.state().restart.manually_stopped, "{policy:?}");
+        assert_eq!(life.step(Input::Start), Err(Refused::Closing));
+        assert_eq!(life.step(Input::EngineStarted), Ok(Done::Unchanged));
+        assert_eq!(
+            life.step(Input::Tick(Timestamp::from_nanos(i64::MAX))),
+            Ok(Done::Unchanged)
+        );
+        let mut next = Lifecycle::new(life.state().clone(), false, policy);
+        let started = next.step(Input::EngineStarted).unwrap() != Done::Unchanged;
+        assert_eq!(
+            started,
+            matches!(policy, Always | UnlessStopped),
+            "{policy:?}"
+        );
+        assert_eq!(next.deadline().is_some(), after == Phase::Restarting);
+    }
+    // A stop that a person asked for goes on as it was, but not for longer.
+    let mut life = with_policy(UnlessStopped);
+    life.step(stop(Some(Timestamp::from_nanos(99)))).unwrap();
+    assert_eq!(life.step(close()), Ok(Done::Unchanged));
+    assert_eq!(life.deadline(), Some(Timestamp::from_nanos(7)));
+    life.step(Input::Ended(exit(0))).unwrap();
+    assert!(life.state().restart.manually_stopped);
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
@@ -10,6 +11,7 @@ use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
+use berth_types::task::{self, Wait};
 use berth_types::{ContainerId, chain};
 use tokio::sync::{Semaphore, watch};
 
@@ -22,6 +24,7 @@ use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
+use crate::threads::Threads;
 
 /// Removals whose files are deleted at the same time, behind the replies.
 const COLLECTORS: usize = 2;
@@ -62,6 +65,8 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// Threads for what may hang.
+    pub threads: Threads,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -73,6 +78,8 @@ pub(crate) struct Shared {
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
     /// an owner is nobody's.
     swept: watch::Sender<bool>,
+    /// The machine goes down: nothing is started any more.
+    pub closing: AtomicBool,
 }
 
 /// Who is there, by id and by name.
@@ -109,12 +116,14 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
+            threads: Threads::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
             swept: watch::Sender::new(false),
+            closing: AtomicBool::new(false),
         }
     }
 
@@ -191,20 +200,22 @@ impl Shared {
     pub(crate) fn collect_later(self: &Arc<Self>, id: ContainerId) {
         let shared = Arc::clone(self);
         shared.pending.send_modify(|count| *count += 1);
-        tokio::spawn(async move {
+        tokio::spawn(task::begin("delete", id).run(async move {
             shared.delete(id).await;
             shared
                 .pending
                 .send_modify(|count| *count = count.saturating_sub(1));
-        });
+        }));
     }
 
     async fn delete(&self, id: ContainerId) {
-        let Ok(_permit) = self.collectors.acquire().await else {
+        let turn = task::waiting(Wait::Turn, None, self.collectors.acquire());
+        let Ok(_permit) = turn.await else {
             return;
         };
         let storage = self.storage.clone();
-        match tokio::task::spawn_blocking(move || storage.collect(id)).await {
+        let collect = move || storage.collect(id);
+        match tokio::task::spawn_blocking(task::blocking(collect)).await {
             Ok(Err(error)) => {
                 tracing::warn!(%id, error = %chain(&error), "files not deleted; the next start tries again");
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use berth_shim::{Task, TerminalState};
 use berth_sys::rustix::io::Errno;
-use berth_types::Caller;
 use berth_types::oci::ConsoleSize;
+use berth_types::{Caller, ContainerId, task};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -16,6 +16,7 @@ use crate::error::ContainerError;
 use crate::events;
 use crate::record::Record;
 use crate::service::Containers;
+use crate::threads::{Threads, Work};
 
 /// Monitors that are asked for their terminals at the same time.
 const ASKED_AT_ONCE: usize = 8;
@@ -42,7 +43,8 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         let handle = self.find(caller, key)?;
         let task = task(&handle).await?;
-        resize(task, None, size).await?;
+        let id = handle.snapshot.borrow().id;
+        resize(&self.shared.threads, id, task, None, size).await?;
         let record = Arc::clone(&handle.snapshot.borrow());
         let extra = [
             ("height", size.height.to_string()),
@@ -63,13 +65,15 @@ impl Containers {
             let (Some(handle), places) = (handle, Arc::clone(&places)) else {
                 continue;
             };
-            asked.spawn(async move {
+            let threads = self.shared.threads.clone();
+            asked.spawn(task::here(async move {
                 let _place = places.acquire_owned().await.ok()?;
                 let task = task(&handle).await.ok()?;
-                let state = tokio::task::spawn_blocking(move || task.terminal()).await;
+                let work = Work::asking(record.id, "ask for the terminal");
+                let state = threads.run(work, move || task.terminal()).await;
                 let state = state.ok()?.ok()??;
                 Some((at, Terminal { record, state }))
-            });
+            }));
         }
         let mut found: Vec<(usize, Terminal)> =
             asked.join_all().await.into_iter().flatten().collect();
@@ -98,6 +102,8 @@ pub(crate) async fn task(handle: &Handle) -> Result<Arc<dyn Task>, ContainerErro
 
 /// Sets the size of the container's terminal, or of that of a further process.
 pub(crate) async fn resize(
+    threads: &Threads,
+    container: ContainerId,
     task: Arc<dyn Task>,
     exec: Option<String>,
     size: ConsoleSize,
@@ -105,8 +111,9 @@ pub(crate) async fn resize(
     let what = exec
         .as_ref()
         .map_or_else(|| "container".to_owned(), |id| format!("exec {id}"));
-    let asked = tokio::task::spawn_blocking(move || task.resize(exec.as_deref(), size)).await;
-    let answer = asked.map_err(|_| ContainerError::ShuttingDown)?;
+    let work = Work::asking(container, "resize the terminal");
+    let resized = move || task.resize(exec.as_deref(), size);
+    let answer = threads.run(work, resized).await?;
     answer.map_err(|error: io::Error| match Errno::from_io_error(&error) {
         Some(Errno::NOTTY) => ContainerError::Invalid(format!(
             "cannot resize the {what}: it has no terminal (it was made without -t)"

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::record::{Limits, Record, RestartPolicy};
 use crate::shared::Shared;
 use crate::tables;
+use crate::threads::Work;
 
 /// CPU weight of a group that has none of its own.
 const SHARES_DEFAULT: u64 = 1024;
@@ -155,7 +156,8 @@ async fn apply(
     new: &Limits,
     onward: bool,
 ) -> Result<(), ContainerError> {
-    let (shared, old, new) = (Arc::clone(shared), old.clone(), new.clone());
+    let (threads, shared) = (shared.threads.clone(), Arc::clone(shared));
+    let (old, new) = (old.clone(), new.clone());
     let write = move || {
         if onward {
             // Limits always serialise.
@@ -174,8 +176,8 @@ async fn apply(
         failpoint::hit("update.applied");
         written
     };
-    let written = tokio::task::spawn_blocking(write).await;
-    written.unwrap_or(Err(ContainerError::ShuttingDown))
+    let work = Work::living(id, "set the limits");
+    threads.run(work, write).await?
 }
 
 fn write_limits(

@@ -32,21 +32,25 @@ pub struct Host {
     pub memory: u64,
     /// Version of the control groups in use, 1 or 2.
     pub cgroup_version: u8,
-    /// Which limits containers can have.
+    /// Who makes containers' control groups: `cgroupfs` or `systemd`.
+    pub cgroup_driver: &'static str,
+    /// Which limits containers can have; see [`Host::look_at_groups`].
     pub support: cgroup::Support,
 }
 
 impl Host {
-    /// Reads the facts; what cannot be read is left empty. `group` is the control group that those
-    /// of containers are made below, and is there.
-    pub fn read(group: &str) -> Self {
+    /// Reads the facts; what cannot be read is left empty.
+    pub fn read() -> Self {
         let uname = rustix::system::uname();
         let text = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
         let release = fs::read_to_string("/etc/os-release")
             .or_else(|_| fs::read_to_string("/usr/lib/os-release"))
             .unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let layout = cgroup::Layout::detect().ok();
+        let layout = match cgroup::Layout::detect().map(|layout| layout.version) {
+            Ok(cgroup::Version::V1) => 1,
+            _ => 2,
+        };
         Self {
             name: text(uname.nodename()),
             kernel: text(uname.release()),
@@ -55,11 +59,19 @@ impl Host {
             os_version: os_release(&release, "VERSION_ID"),
             cpus: u32::try_from(cpus).unwrap_or(1),
             memory: memory(),
-            cgroup_version: match layout.as_ref().map(|layout| layout.version) {
-                Some(cgroup::Version::V1) => 1,
-                _ => 2,
-            },
-            support: layout.map(|l| l.support(group)).unwrap_or_default(),
+            cgroup_version: layout,
+            cgroup_driver: "cgroupfs",
+            support: cgroup::Support::default(),
+        }
+    }
+
+    /// Finds out which limits containers can have: `group` is the control group that theirs are made
+    /// below, and is there.
+    pub fn look_at_groups(&mut self, group: &str) {
+        let layout = cgroup::Layout::detect();
+        self.support = layout.map(|l| l.support(group)).unwrap_or_default();
+        for warning in &self.support.warnings {
+            tracing::warn!("{}", warning.trim_start_matches("WARNING: "));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use berth_runtime::{StartRequest, Stdio};
 use berth_shim::log::{self, Writer};
@@ -15,6 +16,7 @@ use berth_sys::rustix::fs::{AtFlags, OFlags, unlinkat};
 use berth_sys::rustix::io::ioctl_fionbio;
 use berth_sys::rustix::pipe::{PipeFlags, pipe_with};
 use berth_sys::seccomp::Filter;
+use berth_sys::title::LastArgument;
 use berth_sys::{process, socket};
 use berth_types::launch::{LogTarget, ProcessIdentity, StartFailure, StartFailureKind, Stdin};
 
@@ -71,7 +73,11 @@ struct Order {
 /// Starts the container that the engine asks for, and gives the control socket back, and a loop to
 /// wait in, which is made while a failure can still be told. None when
 /// it does not run; the engine has been told why then, if it still listens, and nothing is left.
-pub fn launch(control: UnixStream) -> Option<(Launched, Epoll, UnixStream)> {
+/// `title` is where the container's id goes, in a monitor that was spawned without one.
+pub fn launch(
+    control: UnixStream,
+    title: Option<LastArgument>,
+) -> Option<(Launched, Epoll, UnixStream)> {
     let mut channel = Channel::new(control);
     let order = match receive(&mut channel) {
         Ok(order) => order,
@@ -80,6 +86,9 @@ pub fn launch(control: UnixStream) -> Option<(Launched, Epoll, UnixStream)> {
             return None;
         }
     };
+    if let Some(title) = title {
+        let _ = title.replace(order.request.launch.id.to_string().as_bytes());
+    }
     let epoll = Epoll::new(EVENTS_MAX).map_err(|e| failure("make an event loop", &e));
     match epoll.and_then(|epoll| Ok((start(order)?, epoll))) {
         Ok((mut launched, epoll)) => {
@@ -249,11 +258,14 @@ impl Place {
     }
 }
 
+/// How long another monitor may take to show that it listens.
+const OTHER_WITHIN: Duration = Duration::from_secs(1);
+
 /// Makes the monitor's socket. One that is there already is taken over only from a dead monitor.
 fn listen(runtime: BorrowedFd<'_>) -> io::Result<UnixListener> {
     let listener = match socket::bind_at(runtime, SOCKET_NAME) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            match socket::connect_at(runtime, SOCKET_NAME) {
+            match socket::connect_at(runtime, SOCKET_NAME, OTHER_WITHIN) {
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
                 _ => return Err(error),
             }

@@ -14,6 +14,7 @@ mod layout;
 mod leftover;
 mod limits;
 mod oom;
+mod scope;
 mod stats;
 mod support;
 mod update;
@@ -29,6 +30,7 @@ pub use layout::{Layout, Tree, Version};
 pub use leftover::{children, remove_if_empty};
 pub use limits::{WHOLE_SET, weight_of_shares};
 pub use oom::OomWatch;
+pub use scope::{await_end, step_aside};
 pub use stats::{IoEntry, Usage};
 pub use support::Support;
 

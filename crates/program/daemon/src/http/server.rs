@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::task::{self, Wait};
 use berth_types::{Caller, Scope};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,16 +26,18 @@ const CONNECTIONS: u32 = 1024;
 const REQUESTS: u32 = CONNECTIONS;
 /// Patience with a client that opens a connection and says nothing.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// Characters of a request's path that are shown in a list.
+const PATH_SHOWN: usize = 160;
 /// How long an engine that stops lets requests in flight go on.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// How long it then waits until their answers are sent. Answers that have no end of their own, as
 /// those to a wait, are cut off.
 const SEND_WITHIN: Duration = Duration::from_millis(200);
 
-/// One listening socket, removed when dropped.
+/// One listening socket, removed when dropped if it was made here.
 pub struct Listener {
     socket: UnixListener,
-    path: PathBuf,
+    path: Option<PathBuf>,
 }
 
 impl Listener {
@@ -68,15 +71,56 @@ impl Listener {
         chown(path, Some(0), Some(group.unwrap_or(0)))?;
         Ok(Self {
             socket,
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
         })
+    }
+
+    /// Serves on a socket that the service manager made, and keeps when this engine ends: clients
+    /// that come meanwhile wait in it for the next one.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn passed(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: UnixListener::from_std(socket)?,
+            path: None,
+        })
+    }
+
+    /// The address, for the log.
+    pub fn name(&self) -> String {
+        let address = self.socket.local_addr();
+        let path = address
+            .ok()
+            .and_then(|a| Some(a.as_pathname()?.display().to_string()));
+        path.unwrap_or_default()
+    }
+}
+
+impl Listener {
+    /// As [`Listener::bind`], for root alone.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub(super) fn bind_private(path: &Path) -> io::Result<Self> {
+        let listener = Self::bind(path, None)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.socket.accept().await?.0)
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         // Nobody is listening any more; a path that stays only costs the next start a connect.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -146,12 +190,13 @@ async fn connection<H, F>(
     let gone = HangUp::of(&stream);
     // Each request is a task of its own, so that what was begun is finished though the client
     // leaves.
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let task = task::begin_for(caller.scope.clone(), "request", line(&request));
         let (answer, requests) = (handler(caller.clone(), request), Arc::clone(&requests));
-        tokio::spawn(async move {
-            let _place = requests.acquire_owned().await;
+        tokio::spawn(task.run(async move {
+            let _place = task::waiting(Wait::Turn, None, requests.acquire_owned()).await;
             answer.await
-        })
+        }))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -179,6 +224,14 @@ async fn connection<H, F>(
             () = gone.noticed() => return,
         }
     }
+}
+
+/// A request in a list: method and path, without what the query may hold.
+fn line(request: &Request<Incoming>) -> String {
+    let path = request.uri().path().chars().take(PATH_SHOWN);
+    let mut line = format!("{} ", request.method());
+    line.extend(path);
+    line
 }
 
 /// Resolves when the engine stops.
