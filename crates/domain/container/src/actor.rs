@@ -548,7 +548,7 @@ impl Actor {
                 let threads = self.shared.threads.clone();
                 let work = Work::asking(id, "attach to the streams");
                 // A monitor that is slow to answer keeps nobody else waiting.
-                tokio::spawn(async move {
+                let attached = async move {
                     let attached = threads.run(work, move || task.attach(want)).await;
                     let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
@@ -560,7 +560,8 @@ impl Actor {
                         }
                     }));
                     let _ = answer.send(attached);
-                });
+                };
+                tokio::spawn(task::here(attached));
             }
             (_, Phase::Created | Phase::Exited) => {
                 let _ = answer.send(ready(self.park(want)).map_err(io("park a client")));
