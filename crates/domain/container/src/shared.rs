@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::actor::Handle;
 use crate::behind::Behind;
+use crate::boot::Search;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
 use crate::exec::Execs;
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub index: RwLock<Index>,
     /// What removals leave for after their replies.
     pub behind: Arc<Behind>,
+    /// How far the containers' tasks are with looking for their runs.
+    pub search: watch::Sender<Search>,
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
     /// an owner is nobody's.
     swept: watch::Sender<bool>,
@@ -117,6 +120,7 @@ impl Shared {
             freezer: Busy::default(),
             index: RwLock::default(),
             behind: Arc::default(),
+            search: watch::Sender::default(),
             swept: watch::Sender::new(false),
             closing: AtomicBool::new(false),
         }
