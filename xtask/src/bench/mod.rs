@@ -7,7 +7,7 @@
 
 mod class;
 mod client;
-mod machine;
+pub mod machine;
 mod memory;
 mod peers;
 mod phases;

@@ -1,6 +1,9 @@
 //! `cargo xtask soak NAME [OPTIONS]`: the long forms of tests that `ci` runs bounded. Each is a
 //! row of [`SOAKS`]; none has a place in `ci`.
 
+mod measure;
+pub mod thousand;
+
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -12,7 +15,10 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 0] = [];
+const SOAKS: [Soak; 1] = [Soak {
+    name: "thousand",
+    run: thousand::run,
+}];
 
 /// Runs the one that is named, or all in turn.
 pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {

@@ -13,6 +13,13 @@ pub const OWNER_QUERY: &str = "berth-owner";
 /// Path of the consistency check, below the version prefix: `GET /berth/fsck`.
 pub const FSCK_PATH: &str = "/berth/fsck";
 
+/// Path of the list of what is in flight, below the version prefix: `GET /berth/debug/tasks`.
+pub const TASKS_PATH: &str = "/berth/debug/tasks";
+
+/// What the path of an API socket has behind it to make that of the socket which answers
+/// `GET /berth/debug/tasks`, and nothing else, when the engine itself does not.
+pub const LANE_SUFFIX: &str = ".debug";
+
 /// Path of the list of terminals, below the version prefix: `GET /berth/terminals`. Its query is
 /// `filters`, as of `GET /containers/json`.
 pub const TERMINALS_PATH: &str = "/berth/terminals";
@@ -67,6 +74,38 @@ pub struct FsckFinding {
     pub subject: String,
     /// What is wrong with it and what to do.
     pub message: String,
+}
+
+/// What `GET /berth/debug/tasks` shows: everything that the engine does at this moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tasks {
+    /// Oldest first.
+    pub tasks: Vec<TaskSummary>,
+    /// How many more there are, beyond the number that is kept in a list.
+    pub unlisted: u64,
+}
+
+/// One request, or one thing that the engine does for a request or by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskSummary {
+    /// Its number, from 1, in this life of the engine.
+    pub id: u64,
+    /// The number of what caused it, which may be over; 0 for nothing in the list's memory.
+    pub parent: u64,
+    /// What is done, one word: `request`, `start`, `commit`, `delete`, ….
+    pub kind: String,
+    /// What it is done to: a container's short id, an image, a request's line.
+    pub subject: String,
+    /// Microseconds since it began.
+    pub age_us: u64,
+    /// What it waits for, `nothing` where it works.
+    pub waits_for: String,
+    /// For how many microseconds already.
+    pub waited_us: u64,
+    /// For how many microseconds more at most; none where the wait has no limit by its nature.
+    pub left_us: Option<u64>,
 }
 
 /// Where the time of one start went.

@@ -15,6 +15,7 @@ mod timestamp;
 
 pub mod launch;
 pub mod oci;
+pub mod task;
 
 pub use digest::{Digest, DigestError};
 pub use duration::parse_duration;

@@ -448,6 +448,21 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::request`], for who expects that there may be nobody to answer.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, or ends before its answer does.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> std::io::Result<Response> {
+        let body = body.map(ToString::to_string);
+        let body = body.as_deref().map(str::as_bytes);
+        http::request(&self.socket(), method, path, body)
+    }
+
     /// The processes of the engine, its monitors and its containers, with their command lines.
     pub fn processes(&self) -> Vec<(u32, String)> {
         self.ground.scope.processes().into_iter().collect()

@@ -13,6 +13,7 @@ use berth_shim::protocol::{Decoder, Event};
 use berth_shim::{AttachWant, Task};
 use berth_types::Timestamp;
 use berth_types::launch::{Phase as TimedPhase, StartFailure};
+use berth_types::task::{self, Wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
+use crate::inflight;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
@@ -65,7 +67,7 @@ pub(crate) enum Request {
 /// How others reach one container.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<(Option<task::Task>, Request)>,
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Record>>,
 }
@@ -74,40 +76,44 @@ impl Handle {
     /// Sends an input and waits for what comes of it.
     pub async fn step(&self, input: Input) -> Result<Report, ContainerError> {
         let (answer, result) = oneshot::channel();
-        self.send(Request::Step(input, answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        self.ask(Request::Step(input, answer), result).await?
     }
 
     /// The container's streams: Docker-framed output to read, plain input to write.
     pub async fn attach(&self, want: AttachWant) -> Result<UnixStream, ContainerError> {
         let (answer, result) = oneshot::channel();
-        self.send(Request::Attach(want, answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        self.ask(Request::Attach(want, answer), result).await?
     }
 
     /// The monitor; none while the container does not run.
     pub async fn task(&self) -> Result<Option<Arc<dyn Task>>, ContainerError> {
         let (answer, result) = oneshot::channel();
-        self.send(Request::Task(answer)).await?;
-        result.await.map_err(|_| self.gone())
+        self.ask(Request::Task(answer), result).await
     }
 
     /// Gives the container another name.
     pub async fn rename(&self, name: String) -> Result<(), ContainerError> {
         let (answer, result) = oneshot::channel();
-        self.send(Request::Rename(name, answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        self.ask(Request::Rename(name, answer), result).await?
     }
 
     /// Changes limits and restart policy. Answers with warnings.
     pub async fn update(&self, change: Change) -> Result<Vec<String>, ContainerError> {
         let (answer, result) = oneshot::channel();
-        self.send(Request::Update(Box::new(change), answer)).await?;
-        result.await.map_err(|_| self.gone())?
+        self.ask(Request::Update(Box::new(change), answer), result)
+            .await?
     }
 
-    async fn send(&self, request: Request) -> Result<(), ContainerError> {
-        self.requests.send(request).await.map_err(|_| self.gone())
+    /// Hands a request over, with the task that it is a part of, and waits for the answer.
+    async fn ask<T>(
+        &self,
+        request: Request,
+        answer: oneshot::Receiver<T>,
+    ) -> Result<T, ContainerError> {
+        let _waits = task::waits(Wait::Container, None);
+        let sent = self.requests.send((task::current(), request)).await;
+        sent.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())
     }
 
     /// The actor ended: the container was removed while the request was on its way.
@@ -136,7 +142,7 @@ struct Actor {
     link: Option<Link>,
     parked: Vec<Parked>,
     publish: watch::Sender<Arc<Record>>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<(Option<task::Task>, Request)>,
     failure: Option<ContainerError>,
     /// Whether others were told that the container is on its network.
     connected: bool,
@@ -199,12 +205,16 @@ impl Actor {
             let deadline = self.life.deadline();
             tokio::select! {
                 request = self.requests.recv() => match request {
-                    Some(request) => self.serve(request).await,
+                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
                     None => return,
                 },
                 end = next_end(&mut self.link) => {
-                    let end = self.settle_end(end).await;
-                    self.internal(Input::Ended(end)).await;
+                    let over = task::begin("end", self.record.id);
+                    over.run(async {
+                        let end = self.settle_end(end).await;
+                        self.internal(Input::Ended(end)).await;
+                    })
+                    .await;
                 }
                 () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
             }
@@ -236,6 +246,11 @@ impl Actor {
     }
 
     async fn request(&mut self, input: Input) -> Result<Report, ContainerError> {
+        let task = task::begin(inflight::kind(&input), self.record.id);
+        task.run(self.steps(input)).await
+    }
+
+    async fn steps(&mut self, input: Input) -> Result<Report, ContainerError> {
         self.failure = None;
         self.phases.clear();
         let mut queue = VecDeque::from([input]);
@@ -343,7 +358,7 @@ impl Actor {
             .map(|p| (p.want, OwnedFd::from(p.far_end)))
             .unzip();
         let launch = move || effects::launch(&shared, &record, wants, ends);
-        match tokio::task::spawn_blocking(launch).await {
+        match tokio::task::spawn_blocking(task::blocking(launch)).await {
             Ok(Ok((task, mut phases, endpoint))) => {
                 self.connected = true;
                 self.life.place(endpoint);
@@ -404,7 +419,7 @@ impl Actor {
             }
             end.unwrap_or_else(|| effects::end_without_word(&shared, id))
         };
-        tokio::task::spawn_blocking(settle)
+        tokio::task::spawn_blocking(task::blocking(settle))
             .await
             .unwrap_or_else(|_| End::Unseen {
                 at: Timestamp::now(),
@@ -416,7 +431,7 @@ impl Actor {
     async fn freeze(&mut self, on: bool) -> bool {
         let (shared, id) = (Arc::clone(&self.shared), self.record.id);
         let freeze = move || effects::freeze(&shared, id, on);
-        let done = tokio::task::spawn_blocking(freeze).await;
+        let done = tokio::task::spawn_blocking(task::blocking(freeze)).await;
         let result = done.unwrap_or(Err(ContainerError::ShuttingDown));
         result
             .map_err(|error| self.failure.get_or_insert(error))
@@ -432,7 +447,7 @@ impl Actor {
             effects::restore_limits(&shared, id, &limits);
             effects::is_frozen(&shared, id)
         };
-        match tokio::task::spawn_blocking(look).await {
+        match tokio::task::spawn_blocking(task::blocking(look)).await {
             Ok(Ok(true)) => self.internal(Input::Frozen).await,
             Ok(Ok(false)) => self.internal(Input::Thawed).await,
             Ok(Err(error)) => {
@@ -470,7 +485,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let id = self.record.id;
         let clear = move || effects::clear_runtime(&shared, id);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(clear).await {
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(task::blocking(clear)).await {
             tracing::warn!(%id, %error, "runtime directory not cleared");
         }
         self.life.place(None);
@@ -504,7 +519,7 @@ impl Actor {
             (Some(task), Phase::Running) => {
                 let task = Arc::clone(task);
                 // A monitor that is slow to answer keeps nobody else waiting.
-                tokio::task::spawn_blocking(move || {
+                let attach = move || {
                     let _ = answer.send(ready(task.attach(want)).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
                             ContainerError::Conflict(format!(
@@ -514,7 +529,8 @@ impl Actor {
                             io("attach to the monitor")(error)
                         }
                     }));
-                });
+                };
+                tokio::task::spawn_blocking(task::blocking(attach));
             }
             (_, Phase::Created | Phase::Exited) => {
                 let _ = answer.send(ready(self.park(want)).map_err(io("park a client")));

@@ -9,6 +9,7 @@ use berth_shim::protocol::{Decoder, Event};
 use berth_shim::{AttachWant, ExecRequest, ExecTask, LaunchError, Task};
 use berth_types::launch::{Exec as ExecLaunch, StartFailureKind, Stdin};
 use berth_types::oci::ConsoleSize;
+use berth_types::task::{self, Wait};
 use berth_types::{Caller, ContainerId, ExecId};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
@@ -103,7 +104,8 @@ impl Containers {
                 Ok((pid, link, near)) => {
                     exec.set(ExecState::Running(pid));
                     announce(&this.shared, &exec, "exec_start");
-                    tokio::spawn(watch(this.shared, exec, pid, link));
+                    let running = task::begin("exec", exec.container);
+                    tokio::spawn(running.run(watch(this.shared, exec, pid, link)));
                     Ok(near)
                 }
                 Err(error) => {
@@ -156,7 +158,7 @@ impl Containers {
                     other => ContainerError::Exec(other),
                 })
         };
-        let mut started = tokio::task::spawn_blocking(start)
+        let mut started = tokio::task::spawn_blocking(task::blocking(start))
             .await
             .map_err(|_| ContainerError::ShuttingDown)??;
         Ok((started.process().pid, started.take_link(), near))
@@ -183,7 +185,8 @@ impl Containers {
         size: ConsoleSize,
     ) -> Result<(), ContainerError> {
         let exec = self.exec(caller, id)?;
-        let begun = tokio::time::timeout(BEGIN_PATIENCE, exec.begun()).await;
+        let begun = tokio::time::timeout(BEGIN_PATIENCE, exec.begun());
+        let begun = task::waiting(Wait::Program, Some(BEGIN_PATIENCE), begun).await;
         if !matches!(begun, Ok(ExecState::Running(_))) {
             let why = if begun.is_ok() {
                 "has ended"
@@ -295,7 +298,7 @@ fn request(
 /// Waits for the end of a process and records it, before anyone is told.
 async fn watch(shared: Arc<Shared>, exec: Arc<Exec>, pid: i32, link: Option<Socket>) {
     let code = match link.map(UnixStream::from_std) {
-        Some(Ok(link)) => exit_code(link).await,
+        Some(Ok(link)) => task::waiting(Wait::Program, None, exit_code(link)).await,
         _ => None,
     };
     let code = code.unwrap_or(EXIT_KILLED);

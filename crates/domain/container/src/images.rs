@@ -17,6 +17,7 @@ use berth_store::{Event, EventKind, failpoint};
 use berth_sys::cgroup::{Cgroup, CgroupError};
 use berth_sys::rustix::pipe::{PipeFlags, pipe_with};
 use berth_types::oci::{Empty, ImageDefaults};
+use berth_types::task;
 use berth_types::{Caller, ContainerId, ImageReference, Timestamp, chain};
 
 use crate::error::ContainerError;
@@ -80,10 +81,11 @@ impl Containers {
             return Err(ContainerError::Removing(record.id.to_string()));
         }
         let (shared, caller) = (Arc::clone(&self.shared), caller.clone());
+        let task = task::begin("commit", record.id);
         let commit = move || commit(&shared, &caller, &record, request);
-        tokio::task::spawn_blocking(commit)
-            .await
-            .map_err(|_| ContainerError::ShuttingDown)?
+        let work = async { tokio::task::spawn_blocking(task::blocking(commit)).await };
+        let done = task.run(work).await;
+        done.map_err(|_| ContainerError::ShuttingDown)?
     }
 }
 

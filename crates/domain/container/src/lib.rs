@@ -25,6 +25,7 @@ mod filters;
 mod fsck;
 mod hostfiles;
 mod images;
+mod inflight;
 mod lifecycle;
 mod limits;
 mod list;

@@ -9,6 +9,7 @@ use berth_shim::AttachWant;
 use berth_storage::{Snapshot, Storage};
 use berth_store::{WriteError, WriteTxn, failpoint};
 use berth_sys::rustix::rand;
+use berth_types::task::{self, Wait};
 use berth_types::{Caller, ContainerId, Timestamp};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -168,7 +169,7 @@ impl Containers {
         failpoint::hit("create.committed");
         let storage = self.shared.storage.clone();
         let make = move || storage.prepare(id).and_then(|_| storage.make_state(id));
-        let made = tokio::task::spawn_blocking(make).await;
+        let made = tokio::task::spawn_blocking(task::blocking(make)).await;
         if let Err(error) = made.map_err(|_| ContainerError::ShuttingDown)? {
             self.shared.remove(&record).await?;
             return Err(error.into());
@@ -223,7 +224,8 @@ impl Containers {
             let over = run_is_over(&watch.borrow());
             let dead = watch.wait_for(over);
             // What hangs in the kernel cannot be waited for.
-            let _ = tokio::time::timeout(KILL_PATIENCE, dead).await;
+            let dead = tokio::time::timeout(KILL_PATIENCE, dead);
+            let _ = task::waiting(Wait::Program, Some(KILL_PATIENCE), dead).await;
         }
         Ok(())
     }
@@ -249,11 +251,12 @@ impl Containers {
         let over = run_is_over(&watch.borrow());
         let ended = watch.wait_for(over);
         let Ok(seconds) = u64::try_from(seconds) else {
-            let _ = ended.await;
+            let _ = task::waiting(Wait::Program, None, ended).await;
             return Ok(report);
         };
         let patience = Duration::from_secs(seconds).saturating_add(KILL_PATIENCE);
-        match tokio::time::timeout(patience, ended).await {
+        let ended = tokio::time::timeout(patience, ended);
+        match task::waiting(Wait::Program, Some(patience), ended).await {
             Ok(_) => Ok(report),
             Err(_) => Err(ContainerError::Conflict(format!(
                 "container {key} was killed and does not end: one of its processes hangs in the kernel"
@@ -278,7 +281,8 @@ impl Containers {
             other => drop(other?),
         }
         let over = |r: &Arc<Record>| !r.state.phase.is_live();
-        let over = tokio::time::timeout(KILL_PATIENCE, watch.wait_for(over)).await;
+        let over = tokio::time::timeout(KILL_PATIENCE, watch.wait_for(over));
+        let over = task::waiting(Wait::Program, Some(KILL_PATIENCE), over).await;
         match over.map(|seen| seen.map(|record| record.state.phase)) {
             // The sender is dropped with the actor, which ends when the container is gone.
             Ok(Err(_) | Ok(Phase::Removed)) => Ok(()),
@@ -317,7 +321,7 @@ impl Containers {
         };
         Ok(async move {
             // An actor that ended published its last state first.
-            let _ = watch.wait_for(over).await;
+            let _ = task::waiting(Wait::Program, None, watch.wait_for(over)).await;
             Arc::clone(&*watch.borrow())
         })
     }

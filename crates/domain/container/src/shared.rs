@@ -10,6 +10,7 @@ use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
+use berth_types::task::{self, Wait};
 use berth_types::{ContainerId, chain};
 use tokio::sync::{Semaphore, watch};
 
@@ -191,20 +192,22 @@ impl Shared {
     pub(crate) fn collect_later(self: &Arc<Self>, id: ContainerId) {
         let shared = Arc::clone(self);
         shared.pending.send_modify(|count| *count += 1);
-        tokio::spawn(async move {
+        tokio::spawn(task::begin("delete", id).run(async move {
             shared.delete(id).await;
             shared
                 .pending
                 .send_modify(|count| *count = count.saturating_sub(1));
-        });
+        }));
     }
 
     async fn delete(&self, id: ContainerId) {
-        let Ok(_permit) = self.collectors.acquire().await else {
+        let turn = task::waiting(Wait::Turn, None, self.collectors.acquire());
+        let Ok(_permit) = turn.await else {
             return;
         };
         let storage = self.storage.clone();
-        match tokio::task::spawn_blocking(move || storage.collect(id)).await {
+        let collect = move || storage.collect(id);
+        match tokio::task::spawn_blocking(task::blocking(collect)).await {
             Ok(Err(error)) => {
                 tracing::warn!(%id, error = %chain(&error), "files not deleted; the next start tries again");
             }

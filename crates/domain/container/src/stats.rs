@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use berth_sys::cgroup::Usage;
-use berth_types::{Caller, Timestamp};
+use berth_types::{Caller, Timestamp, task};
 
 use crate::effects;
 use crate::error::ContainerError;
@@ -64,7 +64,7 @@ impl Containers {
             let group = effects::group(&shared, of.id).ok()?;
             Some(sample(&of, group.usage()))
         };
-        let sample = tokio::task::spawn_blocking(look).await;
+        let sample = tokio::task::spawn_blocking(task::blocking(look)).await;
         Ok((record, sample.unwrap_or(None)))
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use berth_shim::{Task, TerminalState};
 use berth_sys::rustix::io::Errno;
-use berth_types::Caller;
 use berth_types::oci::ConsoleSize;
+use berth_types::{Caller, task};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -63,13 +63,14 @@ impl Containers {
             let (Some(handle), places) = (handle, Arc::clone(&places)) else {
                 continue;
             };
-            asked.spawn(async move {
+            asked.spawn(task::here(async move {
                 let _place = places.acquire_owned().await.ok()?;
                 let task = task(&handle).await.ok()?;
-                let state = tokio::task::spawn_blocking(move || task.terminal()).await;
+                let look = task::blocking(move || task.terminal());
+                let state = tokio::task::spawn_blocking(look).await;
                 let state = state.ok()?.ok()??;
                 Some((at, Terminal { record, state }))
-            });
+            }));
         }
         let mut found: Vec<(usize, Terminal)> =
             asked.join_all().await.into_iter().flatten().collect();
@@ -105,7 +106,8 @@ pub(crate) async fn resize(
     let what = exec
         .as_ref()
         .map_or_else(|| "container".to_owned(), |id| format!("exec {id}"));
-    let asked = tokio::task::spawn_blocking(move || task.resize(exec.as_deref(), size)).await;
+    let ask = task::blocking(move || task.resize(exec.as_deref(), size));
+    let asked = tokio::task::spawn_blocking(ask).await;
     let answer = asked.map_err(|_| ContainerError::ShuttingDown)?;
     answer.map_err(|error: io::Error| match Errno::from_io_error(&error) {
         Some(Errno::NOTTY) => ContainerError::Invalid(format!(

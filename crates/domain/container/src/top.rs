@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
-use berth_types::{Caller, Timestamp};
+use berth_types::{Caller, Timestamp, task};
 
 use crate::effects;
 use crate::error::ContainerError;
@@ -74,7 +74,7 @@ impl Containers {
                 rows,
             })
         };
-        let read = tokio::task::spawn_blocking(read).await;
+        let read = tokio::task::spawn_blocking(task::blocking(read)).await;
         read.unwrap_or(Err(ContainerError::ShuttingDown))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use berth_store::{WriteError, WriteTxn};
-use berth_types::oci;
+use berth_types::{oci, task};
 
 use crate::create::HostCapacity;
 use crate::effects;
@@ -136,7 +136,7 @@ async fn apply(
 ) -> Result<(), ContainerError> {
     let (shared, id) = (Arc::clone(shared), record.id);
     let write = move || Ok(effects::group(&shared, id)?.update(&resources)?);
-    let written = tokio::task::spawn_blocking(write).await;
+    let written = tokio::task::spawn_blocking(task::blocking(write)).await;
     written.unwrap_or(Err(ContainerError::ShuttingDown))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::task::{self, Wait};
 use berth_types::{Caller, Timestamp};
 
 use crate::create;
@@ -62,13 +63,15 @@ impl Containers {
         let over = match u64::try_from(seconds) {
             Ok(seconds) => {
                 let limit = Duration::from_secs(seconds).saturating_add(KILL_PATIENCE);
-                tokio::time::timeout(limit, decided).await.map_err(|_| {
+                let decided = tokio::time::timeout(limit, decided);
+                let decided = task::waiting(Wait::Program, Some(limit), decided).await;
+                decided.map_err(|_| {
                     ContainerError::Conflict(format!(
                         "container {key} was killed and does not end: one of its processes hangs in the kernel; it is started when that ends"
                     ))
                 })?
             }
-            Err(_) => decided.await,
+            Err(_) => task::waiting(Wait::Program, None, decided).await,
         };
         let record = match over {
             Ok(seen) => Arc::clone(&seen),
@@ -133,7 +136,8 @@ impl Containers {
                 continue;
             }
             let (counter, counted) = (self.clone(), Arc::clone(&record));
-            let count = tokio::task::spawn_blocking(move || counter.usage(&counted).0).await;
+            let count = move || counter.usage(&counted).0;
+            let count = tokio::task::spawn_blocking(task::blocking(count)).await;
             let id = record.id.to_string();
             match self.remove(caller, &id, false).await {
                 Ok(()) => {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use berth_sys::ahead::Stock;
 use berth_sys::netlink::socket::Socket;
@@ -16,6 +16,7 @@ use berth_sys::netlink::{conntrack, route};
 use berth_sys::netns;
 use berth_sys::rustix::rand::{GetRandomFlags, getrandom};
 use berth_types::ContainerId;
+use berth_types::task::{Wait, lock};
 use sha2::{Digest, Sha256};
 
 use crate::bridge::{self, Bridge};
@@ -158,7 +159,7 @@ impl Network {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state, Wait::NetworkLock)
     }
 
     pub(crate) fn attach(

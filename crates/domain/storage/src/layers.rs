@@ -15,6 +15,7 @@ use std::sync::PoisonError;
 
 use berth_store::{Row, StoreError, WriteError, WriteTxn, failpoint};
 use berth_sys::rustix::fs::{Mode, OFlags, fsync, openat, renameat, syncfs};
+use berth_types::task::{Wait, lock, waits};
 use berth_types::{LayerId, Timestamp};
 use berth_unpack::{Budget, Unpacked};
 
@@ -115,7 +116,9 @@ pub(crate) fn ingest(
     let unpacked = unpack(inner, &making.name, archive)?;
     failpoint::hit("storage.ingest.after-unpack");
     let overlay = inner.root.paths.overlay();
+    let syncing = waits(Wait::DiskSync, None);
     syncfs(&inner.root.overlay).map_err(StorageError::io("sync the file system of", &overlay))?;
+    drop(syncing);
     let chain = chain_id(
         below.map(|layer| layer.chain_id()).as_ref(),
         &unpacked.diff_id,
@@ -158,10 +161,7 @@ fn publish(
     let path = inner.root.paths.overlay();
     let name = layer.id.to_string();
     let renamed = StorageError::io("rename a directory in", &path);
-    let _guard = inner
-        .publishing
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _guard = lock(&inner.publishing, Wait::Layers);
     let known = match find(inner, layer.id) {
         Ok(known) => Some(known),
         Err(StorageError::NoLayer(_)) => None,
@@ -235,10 +235,7 @@ pub(crate) fn remove(inner: &Inner, id: LayerId) -> Result<(), StorageError> {
 
 /// Removes one layer; returns the one below if nobody claims it any more.
 fn remove_one(inner: &Inner, id: LayerId) -> Result<Option<LayerId>, StorageError> {
-    let guard = inner
-        .publishing
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let guard = lock(&inner.publishing, Wait::Layers);
     let below = inner
         .db
         .write(move |txn| forget(txn, id))

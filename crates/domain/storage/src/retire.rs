@@ -8,10 +8,9 @@
 //! the files                             behind the reply, or at the next start
 //! ```
 
-use std::sync::PoisonError;
-
 use berth_store::{WriteError, WriteTxn, failpoint};
 use berth_types::LayerId;
+use berth_types::task::{Wait, lock};
 
 use crate::claims;
 use crate::error::StorageError;
@@ -59,10 +58,7 @@ where
     T: Send + 'static,
     E: From<StorageError> + Send + 'static,
 {
-    let guard = inner
-        .publishing
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let guard = lock(&inner.publishing, Wait::Layers);
     let (value, gone) = inner.db.write(move |txn| {
         let (value, given_up) = change(txn)?;
         let gone = give_up(txn, given_up)?;

@@ -15,6 +15,7 @@ use berth_sys::rustix::io::Errno;
 use berth_sys::{memfd, pidfd, process, socket};
 use berth_types::ContainerId;
 use berth_types::launch::PROTOCOL_VERSION;
+use berth_types::task::{Wait, waits};
 
 use crate::SOCKET_NAME;
 use crate::launcher::{AdoptError, LaunchError, Launcher, Task};
@@ -159,7 +160,9 @@ impl Launcher for ShimLauncher {
 
         let mut asked = self.ask(request, filter, &descriptors)?;
         drop(descriptors);
+        let waits = waits(Wait::Monitor, Some(START_SILENCE_MAX));
         let answer = asked.answer();
+        drop(waits);
         self.spares.refill();
         let Asked {
             channel, monitor, ..
@@ -347,16 +350,19 @@ fn open_directory(path: &Path) -> Result<OwnedFd, LaunchError> {
     })
 }
 
+/// Connects to a monitor. One that does not take connections any more, stopped by a debugger for
+/// example, has a full queue some time: it is waited for no longer than for an answer.
 fn connect(runtime_directory: &Path) -> io::Result<UnixStream> {
+    let _waits = waits(Wait::Monitor, Some(ANSWER_MAX));
     let directory = socket::open_directory(runtime_directory)?;
-    let socket = socket::connect_at(directory.as_fd(), SOCKET_NAME)?;
+    let socket = socket::connect_at(directory.as_fd(), SOCKET_NAME, ANSWER_MAX)?;
     socket.set_read_timeout(Some(ANSWER_MAX))?;
-    socket.set_write_timeout(Some(ANSWER_MAX))?;
     Ok(socket)
 }
 
 /// Sends HELLO and the requests behind it, and receives HELLO.
 fn greet(socket: UnixStream, requests: &[Message]) -> Result<Channel, ChannelError> {
+    let _waits = waits(Wait::Monitor, Some(ANSWER_MAX));
     let mut channel = Channel::new(socket);
     let sent = std::iter::once(&Message::Hello)
         .chain(requests)
@@ -371,6 +377,7 @@ fn greet(socket: UnixStream, requests: &[Message]) -> Result<Channel, ChannelErr
 fn nonblocking(channel: Channel) -> io::Result<UnixStream> {
     let socket = channel.into_socket();
     socket.set_read_timeout(None)?;
+    socket.set_write_timeout(None)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -386,6 +393,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 fn wait_and_reap(monitor: &OwnedFd) {
+    let _waits = waits(Wait::MonitorEnd, Some(REAP_MAX));
     let limit = Timespec::try_from(REAP_MAX).ok();
     let mut ended = [PollFd::new(monitor, PollFlags::IN)];
     if poll(&mut ended, limit.as_ref()).is_ok_and(|ready| ready > 0) {

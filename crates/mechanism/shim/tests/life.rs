@@ -205,7 +205,7 @@ fn strangers_and_nonsense_are_turned_away_one_by_one() {
     let mut task = place.start();
     let connect = || {
         let directory = socket::open_directory(place.socket().parent().unwrap()).unwrap();
-        let socket = socket::connect_at(directory.as_fd(), SOCKET_NAME).unwrap();
+        let socket = socket::connect_at(directory.as_fd(), SOCKET_NAME, PATIENCE).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
     };

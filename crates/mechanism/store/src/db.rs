@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc as blocking};
 use std::thread::{self, JoinHandle, ThreadId};
 
 use berth_types::InstallId;
+use berth_types::task::{Wait, waits};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Engine;
@@ -172,6 +173,7 @@ impl Db {
             let (reply, answer) = oneshot::channel();
             let job = operation(work, true, Reply::Task(reply));
             let queue = handle.queue.as_ref().ok_or_else(closed)?;
+            let _waits = waits(Wait::Database, None);
             queue.send(job).await.map_err(|_| closed())?;
             answer.await.map_err(|_| closed())?
         }
@@ -189,6 +191,7 @@ impl Db {
         let closed = || WriteError::Store(StoreError::Closed);
         let (reply, answer) = blocking::channel();
         let job = operation(work, durable, Reply::Thread(reply));
+        let _waits = waits(Wait::Database, None);
         let queue = self.handle.queue.as_ref().ok_or_else(closed)?;
         if !self.handle.room.send(queue, job) {
             return Err(closed());

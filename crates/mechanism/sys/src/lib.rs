@@ -30,5 +30,6 @@ pub mod pty;
 pub mod seccomp;
 pub mod socket;
 pub mod spawn;
+pub mod systemd;
 pub mod title;
 pub mod unread;

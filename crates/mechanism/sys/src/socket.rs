@@ -8,11 +8,12 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 /// Most descriptors that one message carries (`SCM_RIGHTS`; the kernel's own limit is 253).
@@ -107,9 +108,27 @@ pub fn bind_at(directory: BorrowedFd<'_>, name: &str) -> io::Result<UnixListener
     listener
 }
 
-/// Connects to the socket `name` in `directory`.
-pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> io::Result<UnixStream> {
-    UnixStream::connect(path_of(directory, name))
+/// Connects to the socket `name` in `directory`. Where its queue is full, and for every later write,
+/// that takes at most `within` (`unix(7)`: the send timeout holds for `connect`, too).
+///
+/// # Errors
+/// As `connect(2)`; `WouldBlock` when nobody took the connection in time.
+pub fn connect_at(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    within: Duration,
+) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path_of(directory, name))?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let socket = UnixStream::from(socket);
+    socket.set_write_timeout(Some(within))?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
 }
 
 fn path_of(directory: BorrowedFd<'_>, name: &str) -> String {
@@ -167,7 +186,7 @@ mod tests {
                 .mode()
         };
         assert_eq!(mode & 0o777, 0o600);
-        let client = connect_at(directory.as_fd(), "s.sock").unwrap();
+        let client = connect_at(directory.as_fd(), "s.sock", Duration::from_secs(10)).unwrap();
         let (server, _) = listener.accept().unwrap();
         let me = Peer {
             pid: i32::try_from(std::process::id()).unwrap(),

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use berth_sys::rustix::fs::{Mode, OFlags, ResolveFlags, XattrFlags, fsetxattr, openat2};
 use berth_types::Digest;
+use berth_types::task::{Wait, waits};
 
 use crate::protocol::{
     self, Done, Fault, Format, REPORT_LIMIT, Report, Request, send_request, text_to_path,
@@ -108,6 +109,7 @@ impl Unpacker {
         request: Request,
     ) -> Result<Unpacked, UnpackError> {
         let (mut socket, mut helper) = self.start()?;
+        let _waits = waits(Wait::Helper, None);
         let sent = send_request(socket.as_fd(), &request, archive.as_fd(), target, journal);
         drop(archive);
         let mut report = Vec::new();

@@ -5,6 +5,7 @@
 //! guessing the newest version and falling back would save it only where the guess is right, and
 //! would send a create twice where it is wrong.
 
+use berth_api::berth::LANE_SUFFIX;
 use berth_api::client::endpoint::{self, Endpoint, Wish};
 use berth_api::client::{Client, ClientError};
 use clap::Args;
@@ -105,6 +106,16 @@ impl Context {
         };
         let endpoint = endpoint::discover(&self.wish, variable)?;
         Client::connect(&endpoint.host).await
+    }
+
+    /// A client of the lane beside the engine's socket, which answers when the engine does not;
+    /// none where there is none for this user.
+    pub async fn lane(&self) -> Result<Option<Client>, Exit> {
+        let host = self.endpoint()?.host;
+        if !host.starts_with("unix://") {
+            return Ok(None);
+        }
+        Ok(Client::connect(&format!("{host}{LANE_SUFFIX}")).await.ok())
     }
 
     /// The name to show for the context in use.

@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, watch};
 
 use config::{Asked, Config, ConfigError};
 use host::Host;
-use http::Listener;
+use http::{Lane, Listener};
 use rest::{
     Api, ContainersApi, ExecApi, FilesApi, IMPORTS, ImagesApi, LifeApi, NetworksApi, SAVES,
     SystemApi,
@@ -246,6 +246,7 @@ async fn listen(config: &Config, api: Api) -> anyhow::Result<()> {
         tracing::info!("API listen on unix://{}", path.display());
         listeners.push(listener);
     }
+    let _lane = Lane::open(&config.sockets, rest::alone);
     let _pidfile = Pidfile::write(&config.pidfile)?;
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();

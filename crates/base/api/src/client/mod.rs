@@ -26,7 +26,7 @@ use hyper::Method;
 use hyper::header::HeaderMap;
 use tokio::time::timeout;
 
-use crate::berth::{FSCK_PATH, FsckReport, TERMINALS_PATH, TerminalSummary};
+use crate::berth::{FSCK_PATH, FsckReport, TASKS_PATH, TERMINALS_PATH, Tasks, TerminalSummary};
 use crate::filters::Filters;
 use crate::system::{Info, Ping, Version, header};
 use crate::version::{ApiVersion, MIN, NEWEST};
@@ -97,6 +97,11 @@ impl Client {
     /// `GET /berth/fsck`: whether disk, kernel and database agree.
     pub async fn fsck(&self) -> Result<FsckReport, ClientError> {
         self.call(Method::GET, FSCK_PATH).json().await
+    }
+
+    /// `GET /berth/debug/tasks`: what the engine does at this moment.
+    pub async fn tasks(&self) -> Result<Tasks, ClientError> {
+        self.call(Method::GET, TASKS_PATH).json().await
     }
 
     /// `GET /berth/terminals`: the terminals of the running containers that pass.

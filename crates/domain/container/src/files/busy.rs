@@ -9,6 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use berth_types::ContainerId;
+use berth_types::task::{self, Wait};
 
 /// How long a start waits for files that are being copied in, and the other way round.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +39,7 @@ impl Busy {
     }
 
     fn take_within(&self, id: ContainerId, patience: Duration) -> Option<Taken<'_>> {
+        let _waits = task::waits(Wait::Turn, Some(patience));
         let waited = self
             .freed
             .wait_timeout_while(self.lock(), patience, |taken| taken.contains(&id));

@@ -9,10 +9,11 @@ mod watch;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use berth_sys::netlink::nft::{Batch, Element, Tables};
 use berth_sys::rustix::io::Errno;
+use berth_types::task::{Wait, lock};
 
 use crate::endpoint::Published;
 pub(crate) use rules::Layout;
@@ -137,7 +138,7 @@ impl Firewall {
 
 impl Table {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state, Wait::Firewall)
     }
 
     fn apply(&self) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use berth_sys::ahead::Stock;
 use berth_sys::netlink::route;
 use berth_types::ContainerId;
+use berth_types::task::{Wait, lock};
 
 use super::{Member, Network, Strangers};
 use crate::bridge;
@@ -159,7 +160,7 @@ impl Network {
     /// Makes the bridge again if somebody removed it, with the links of all containers on it.
     /// Says whether it has another number than `seen` now.
     pub(super) fn mend(&self, seen: u32) -> Result<bool, NetworkError> {
-        let _one = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = lock(&self.mending, Wait::Turn);
         let name = &self.bridge.name;
         let failed = || kernel(format!("cannot look for the bridge {name}"));
         let mut socket = route::open().map_err(failed())?;

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use berth_sys::pidfd;
 use berth_types::launch::{ProcessIdentity, Started};
 use berth_types::oci::ConsoleSize;
+use berth_types::task::{Wait, waits};
 
-use super::{START_SILENCE_MAX, connect, greet, launch_error, nonblocking, wait_and_reap};
+use super::{
+    ANSWER_MAX, START_SILENCE_MAX, connect, greet, launch_error, nonblocking, wait_and_reap,
+};
 use crate::launcher::{ExecTask, LaunchError, Task};
 use crate::protocol::{AttachWant, Channel, ChannelError, Message, Resize, Running};
 use crate::{ExecRequest, TerminalState};
@@ -38,6 +41,7 @@ impl Task for ShimTask {
     }
 
     fn attach(&self, want: AttachWant) -> io::Result<UnixStream> {
+        let _waits = waits(Wait::Monitor, Some(ANSWER_MAX));
         let attached = connect(&self.runtime_directory)
             .map_err(ChannelError::from)
             .and_then(|socket| greet(socket, &[Message::Attach(want)]))
@@ -70,6 +74,7 @@ impl Task for ShimTask {
             .set_read_timeout(Some(START_SILENCE_MAX))
             .map_err(LaunchError::Monitor)?;
         let mut channel = Channel::new(socket);
+        let _waits = waits(Wait::Monitor, Some(START_SILENCE_MAX));
         let asked = ask_exec(&mut channel, request, filter, parked);
         let answer = channel
             .receive(&mut Vec::new())
@@ -116,6 +121,7 @@ impl Task for ShimTask {
 impl ShimTask {
     /// Asks the monitor one thing, on a connection of its own.
     fn request(&self, message: Message) -> io::Result<Message> {
+        let _waits = waits(Wait::Monitor, Some(ANSWER_MAX));
         let asked = connect(&self.runtime_directory)
             .map_err(ChannelError::from)
             .and_then(|socket| greet(socket, &[message])?.receive(&mut Vec::new()));

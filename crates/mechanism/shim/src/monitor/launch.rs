@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use berth_runtime::{StartRequest, Stdio};
 use berth_shim::log::{self, Writer};
@@ -257,11 +258,14 @@ impl Place {
     }
 }
 
+/// How long another monitor may take to show that it listens.
+const OTHER_WITHIN: Duration = Duration::from_secs(1);
+
 /// Makes the monitor's socket. One that is there already is taken over only from a dead monitor.
 fn listen(runtime: BorrowedFd<'_>) -> io::Result<UnixListener> {
     let listener = match socket::bind_at(runtime, SOCKET_NAME) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            match socket::connect_at(runtime, SOCKET_NAME) {
+            match socket::connect_at(runtime, SOCKET_NAME, OTHER_WITHIN) {
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
                 _ => return Err(error),
             }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use berth_types::task::{Wait, waits};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{Cgroup, CgroupError, Member, Version, open_directory, read_at};
@@ -52,6 +53,7 @@ impl Cgroup {
     /// [`CgroupError::Survivors`] when some are left after ten seconds.
     pub fn kill_all(&self) -> Result<(), CgroupError> {
         let deadline = Instant::now() + KILL_DEADLINE;
+        let _waits = waits(Wait::KilledProcesses, Some(KILL_DEADLINE));
         for _ in 0..MAX_ROUNDS {
             let pids = self.pids()?;
             if pids.is_empty() {

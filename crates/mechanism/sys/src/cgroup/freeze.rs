@@ -4,6 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use berth_types::task::{Wait, waits};
 use rustix::event::Timespec;
 
 use super::{Cgroup, CgroupError, Member, Version, counter};
@@ -34,6 +35,7 @@ impl Cgroup {
         let word = if on { frozen } else { thawed };
         member.write(file, word).map_err(failed)?;
         let deadline = Instant::now() + FREEZE_DEADLINE;
+        let _waits = waits(Wait::Freezer, Some(FREEZE_DEADLINE));
         loop {
             if self.frozen_state(member).map_err(failed)? == on {
                 return Ok(());

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use berth_types::task::{Wait, waits};
 use rustix::buffer::spare_capacity;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
@@ -15,6 +17,8 @@ const DATAGRAM_MAX: usize = 64 << 10;
 const ENTRIES_MAX: usize = 1 << 20;
 /// How often a list that changed while it was read is read again.
 const LIST_ATTEMPTS: usize = 8;
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// What a socket sends without more ado (`net.core.wmem_default` is larger everywhere).
 const SEND_DEFAULT: usize = 64 << 10;
 
@@ -56,6 +60,9 @@ impl Socket {
         };
         let descriptor = rustix::net::socket_with(AddressFamily::NETLINK, kind, flags, protocol)?;
         rustix::net::bind(&descriptor, &SocketAddrNetlink::new(0, groups))?;
+        // The kernel answers while it is asked. What does not come then was lost, and nobody
+        // would ever read on.
+        sockopt::set_socket_timeout(&descriptor, sockopt::Timeout::Recv, Some(ANSWER_WITHIN))?;
         Ok(Self {
             descriptor,
             sequence: 0,
@@ -193,14 +200,17 @@ impl Socket {
     /// Reads one datagram and shows its messages.
     ///
     /// # Errors
-    /// `ENOBUFS` when notifications were lost.
+    /// `ENOBUFS` when notifications were lost, `ETIMEDOUT` when nothing comes for
+    /// [`ANSWER_WITHIN`].
     pub fn receive(&mut self, mut each: impl FnMut(&Frame<'_>)) -> io::Result<()> {
+        let _waits = waits(Wait::Kernel, Some(ANSWER_WITHIN));
         self.buffer.clear();
         self.buffer.reserve(DATAGRAM_MAX);
         let received = loop {
             let space = spare_capacity(&mut self.buffer);
             match rustix::net::recv(&self.descriptor, space, RecvFlags::TRUNC) {
                 Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
                 result => break result?.1,
             }
         };

@@ -43,6 +43,7 @@ pub mod stop;
 pub mod system;
 pub mod table;
 pub mod tag;
+pub mod tasks;
 pub mod timings;
 pub mod top;
 pub mod update;
@@ -115,6 +116,7 @@ pub async fn dispatch(context: &Context, words: &[String]) -> Outcome {
         Verb::Stats => stats::run(context, invoked, args).await,
         Verb::Stop => stop::run(context, invoked, args).await,
         Verb::Tag => tag::run(context, invoked, args).await,
+        Verb::Tasks => tasks::run(context, invoked, args).await,
         Verb::Top => top::run(context, invoked, args).await,
         Verb::Unpause => pause::unpause(context, invoked, args).await,
         Verb::Update => update::run(context, invoked, args).await,

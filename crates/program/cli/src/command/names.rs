@@ -140,6 +140,7 @@ mod tests {
             ("container ls", Verb::Ps, 2),
             ("image inspect x", Verb::InspectImage, 2),
             ("system fsck", Verb::Fsck, 2),
+            ("debug tasks", Verb::Tasks, 2),
             ("lab allocate x", Verb::Lab, 1),
         ] {
             match named(line) {

@@ -85,6 +85,8 @@ pub enum Verb {
     Stop,
     /// `tag`
     Tag,
+    /// `debug tasks`
+    Tasks,
     /// `top`
     Top,
     /// `unpause`
@@ -387,6 +389,11 @@ pub const COMMANDS: &[(&str, Verb, &str)] = &[
     ),
     ("network list", Verb::Networks, ""),
     ("network ls", Verb::Networks, "List networks"),
+    (
+        "debug tasks",
+        Verb::Tasks,
+        "Show what the engine is doing at this moment, and what each thing waits for",
+    ),
     ("system df", Verb::Df, "Show docker disk usage"),
     (
         "system events",
@@ -403,8 +410,9 @@ pub const COMMANDS: &[(&str, Verb, &str)] = &[
 ];
 
 /// The groups that have built commands in them.
-pub const GROUPS: [(&str, &str); 4] = [
+pub const GROUPS: [(&str, &str); 5] = [
     ("container", "Manage containers"),
+    ("debug", "Look into the engine"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
     ("system", "Manage Docker"),

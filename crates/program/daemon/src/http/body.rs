@@ -1,13 +1,17 @@
 //! Bodies of answers: whole, or streamed through a bounded channel.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use berth_types::task::{Wait, waits};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// The body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, Broken>;
@@ -21,6 +25,8 @@ pub struct Broken;
 /// Where a stream's producer puts what it has; full, it waits.
 pub type Sender = mpsc::Sender<Bytes>;
 
+/// How long a client may leave an archive that it asked for unread.
+const READS_WITHIN: Duration = Duration::from_secs(600);
 /// Pieces of a streamed body that are in flight.
 const IN_FLIGHT: usize = 16;
 
@@ -47,6 +53,26 @@ pub fn channel() -> (Sender, Body) {
 pub fn breakable() -> (mpsc::Sender<Result<Bytes, Broken>>, Body) {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     (sender, Pieces(receiver, |piece| piece).boxed_unsync())
+}
+
+/// Puts a piece into a streamed body, from a thread that may wait.
+///
+/// # Errors
+/// `BrokenPipe` when the client is gone, `TimedOut` when it reads nothing for [`READS_WITHIN`]: a
+/// thread, and what the stream comes from, are not kept for ever for somebody who may never come
+/// back.
+pub fn send_blocking<T: Send>(sender: &mpsc::Sender<T>, piece: T) -> io::Result<()> {
+    let piece = match sender.try_send(piece) {
+        Ok(()) => return Ok(()),
+        Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+        Err(TrySendError::Full(piece)) => piece,
+    };
+    let _waits = waits(Wait::ClientToRead, Some(READS_WITHIN));
+    let sent = async { tokio::time::timeout(READS_WITHIN, sender.send(piece)).await };
+    match tokio::runtime::Handle::current().block_on(sent) {
+        Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// What comes through a channel, and how it is read.

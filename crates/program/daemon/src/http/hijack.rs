@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use berth_api::version::ApiVersion;
 use berth_sys::unread::unread;
+use berth_types::task::{self, Wait};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -80,12 +81,13 @@ pub fn begin(request: Request<Incoming>, session: Session, version: ApiVersion) 
         response.headers_mut().insert(CONTENT_TYPE, kind);
         return response;
     }
-    tokio::spawn(async move {
+    tokio::spawn(task::here(async move {
+        let _waits = task::waits(Wait::Program, None);
         match hyper::upgrade::on(request).await {
             Ok(client) => take_over(client, session).await,
             Err(error) => tracing::debug!(%error, "client left before its stream began"),
         }
-    });
+    }));
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response.extensions_mut().insert(UPGRADED);
@@ -98,7 +100,8 @@ pub fn begin(request: Request<Incoming>, session: Session, version: ApiVersion) 
 
 fn output_only(session: Session) -> Body {
     let (sender, body) = channel();
-    tokio::spawn(async move {
+    tokio::spawn(task::here(async move {
+        let _waits = task::waits(Wait::Program, None);
         if !session.past.is_empty() && sender.send(Bytes::from(session.past)).await.is_err() {
             return;
         }
@@ -136,7 +139,7 @@ fn output_only(session: Session) -> Body {
                 () = sender.closed() => {}
             }
         }
-    });
+    }));
     body
 }
 

@@ -4,10 +4,12 @@ mod body;
 mod detach;
 mod hangup;
 pub mod hijack;
+mod lane;
 mod query;
 mod server;
 
-pub use body::{Body, Broken, Sender, breakable, channel, empty, full};
+pub use body::{Body, Broken, Sender, breakable, channel, empty, full, send_blocking};
 pub use detach::DetachKeys;
+pub use lane::Lane;
 pub use query::Query;
 pub use server::{Listener, serve};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::task::{self, Wait};
 use berth_types::{Caller, Scope};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,6 +26,8 @@ const CONNECTIONS: u32 = 1024;
 const REQUESTS: u32 = CONNECTIONS;
 /// Patience with a client that opens a connection and says nothing.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// Characters of a request's path that are shown in a list.
+const PATH_SHOWN: usize = 160;
 /// How long an engine that stops lets requests in flight go on.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// How long it then waits until their answers are sent. Answers that have no end of their own, as
@@ -70,6 +73,23 @@ impl Listener {
             socket,
             path: path.to_owned(),
         })
+    }
+}
+
+impl Listener {
+    /// As [`Listener::bind`], for root alone.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub(super) fn bind_private(path: &Path) -> io::Result<Self> {
+        let listener = Self::bind(path, None)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.socket.accept().await?.0)
     }
 }
 
@@ -146,12 +166,13 @@ async fn connection<H, F>(
     let gone = HangUp::of(&stream);
     // Each request is a task of its own, so that what was begun is finished though the client
     // leaves.
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let task = task::begin_for(caller.scope.clone(), "request", line(&request));
         let (answer, requests) = (handler(caller.clone(), request), Arc::clone(&requests));
-        tokio::spawn(async move {
-            let _place = requests.acquire_owned().await;
+        tokio::spawn(task.run(async move {
+            let _place = task::waiting(Wait::Turn, None, requests.acquire_owned()).await;
             answer.await
-        })
+        }))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -179,6 +200,14 @@ async fn connection<H, F>(
             () = gone.noticed() => return,
         }
     }
+}
+
+/// A request in a list: method and path, without what the query may hold.
+fn line(request: &Request<Incoming>) -> String {
+    let path = request.uri().path().chars().take(PATH_SHOWN);
+    let mut line = format!("{} ", request.method());
+    line.extend(path);
+    line
 }
 
 /// Resolves when the engine stops.

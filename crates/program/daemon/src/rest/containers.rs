@@ -9,7 +9,7 @@ use berth_api::version::NEWEST;
 use berth_api::{Filters, decode, shape};
 use berth_container::{Containers, Filter, Record, Report, WaitCondition};
 use berth_image::Images;
-use berth_types::{ErrorKind, Scope};
+use berth_types::{ErrorKind, Scope, task};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
@@ -153,7 +153,7 @@ impl ContainersApi {
         };
         let over = self.containers.wait(&call.caller, id, condition)?;
         let (sender, body) = channel();
-        tokio::spawn(async move {
+        tokio::spawn(task::here(async move {
             tokio::select! {
                 record = over => {
                     let mut bytes = serde_json::to_vec(&waited(&record)).unwrap_or_default();
@@ -163,7 +163,7 @@ impl ContainersApi {
                 }
                 () = sender.closed() => {}
             }
-        });
+        }));
         Ok(reply::stream(body, "application/json"))
     }
 
@@ -245,7 +245,7 @@ async fn counted<T: Send + 'static>(
     if !asked {
         return Ok(make());
     }
-    let made = tokio::task::spawn_blocking(make).await;
+    let made = tokio::task::spawn_blocking(task::blocking(make)).await;
     made.map_err(|_| ApiError::new(ErrorKind::Internal, "the count was interrupted"))
 }
 

@@ -5,6 +5,7 @@ use berth_api::version::{ApiVersion, NEWEST};
 use berth_api::{Filters, shape};
 use berth_store::{Event, EventKind, Events};
 use berth_types::Timestamp;
+use berth_types::task::{self, Wait, waiting};
 use bytes::Bytes;
 use hyper::header::ACCEPT;
 use tokio::sync::broadcast::error::RecvError;
@@ -102,7 +103,7 @@ pub(super) fn stream(events: &Events, call: &Call) -> ApiResult {
     let (sender, body) = channel();
     let scope = call.caller.scope.clone();
     let sees = move |event: &Event| scope.sees(&event.owner);
-    tokio::spawn(send(events.clone(), wants, sees, sender));
+    tokio::spawn(task::here(send(events.clone(), wants, sees, sender)));
     Ok(reply::stream(body, kind))
 }
 
@@ -130,7 +131,7 @@ async fn send(events: Events, wants: Wants, sees: impl Fn(&Event) -> bool, sende
         let event = tokio::select! {
             () = sender.closed() => return,
             () = &mut end => return,
-            event = coming.recv() => event,
+            event = waiting(Wait::News, None, coming.recv()) => event,
         };
         match event {
             Ok(event) => {

@@ -7,8 +7,8 @@ use berth_api::exec::{ExecConfig, ExecCreateResponse, ExecInspect, ExecStart, Pr
 use berth_api::stream::{StreamKind, header};
 use berth_api::version::ApiVersion;
 use berth_container::{Containers, Exec, ExecSettings, ExecState};
-use berth_types::chain;
 use berth_types::oci::ConsoleSize;
+use berth_types::{chain, task};
 use hyper::StatusCode;
 
 use super::attach::{detach_keys, size};
@@ -65,7 +65,7 @@ impl ExecApi {
         }
         let terminal = exec.settings.tty;
         // It is started whether or not the client stays for it.
-        let started = tokio::spawn(start);
+        let started = tokio::spawn(task::here(start));
         let streams = async move {
             let error = match started.await {
                 Ok(Ok(Some(streams))) => return Ok(streams),

@@ -7,17 +7,17 @@ use std::sync::atomic::Ordering;
 use berth_api::archive::{FilesystemChange, PATH_STAT_HEADER, PathStat, mode};
 use berth_container::{ChangeKind, Containers, CopyIn, Files, FilesError, PathFacts};
 use berth_sys::rustix::fs::FileType;
-use berth_types::{Caller, ErrorKind, chain};
+use berth_types::{Caller, ErrorKind, chain, task};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::error::{ApiError, ApiResult};
-use super::images::feed;
+use super::images::{feed, turn};
 use super::reply;
 use super::router::Call;
-use crate::http::{Body, Broken, breakable};
+use crate::http::{Body, Broken, breakable, send_blocking};
 
 /// Requests about files that are served at the same time, each on a thread of its own; more wait.
 const REQUESTS: usize = 32;
@@ -75,7 +75,7 @@ impl FilesApi {
         let (files, caller, id) = (self.files.clone(), call.caller.clone(), id.to_owned());
         let (archive, feeding) = feed(call.request.into_body())?;
         let copy = move || files.copy_in(&caller, &id, &path, options, archive);
-        let copied = tokio::task::spawn_blocking(copy).await;
+        let copied = tokio::task::spawn_blocking(task::blocking(copy)).await;
         let whole = Arc::clone(&feeding.whole);
         feeding.end().await;
         copied.map_err(|_| interrupted())??;
@@ -118,8 +118,7 @@ impl FilesApi {
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        place.map_err(|_| interrupted())
+        turn(&self.places).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -128,7 +127,8 @@ impl FilesApi {
         work: impl FnOnce(Files, Caller) -> Result<T, FilesError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let (files, caller) = (self.files.clone(), call.caller.clone());
-        let done = tokio::task::spawn_blocking(move || work(files, caller)).await;
+        let work = task::blocking(move || work(files, caller));
+        let done = tokio::task::spawn_blocking(work).await;
         Ok(done.map_err(|_| interrupted())??)
     }
 }
@@ -149,7 +149,7 @@ fn stream(
     write: impl FnOnce(&mut Sink) -> Result<(), FilesError> + Send + 'static,
 ) -> Body {
     let (sender, body) = breakable();
-    tokio::task::spawn_blocking(move || {
+    let write = move || {
         let _place = place;
         let mut sink = Sink {
             sender,
@@ -162,7 +162,8 @@ fn stream(
             return;
         }
         let _ = sink.flush();
-    });
+    };
+    tokio::task::spawn_blocking(task::blocking(write));
     body
 }
 
@@ -188,8 +189,7 @@ impl Write for Sink {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        let sent = self.sender.blocking_send(Ok(Bytes::from(piece)));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        send_blocking(&self.sender, Ok(Bytes::from(piece)))
     }
 }
 

@@ -6,17 +6,17 @@ use std::sync::atomic::Ordering;
 
 use berth_api::{ProgressDetail, ProgressMessage};
 use berth_image::{ImageError, LoadOptions, LoadStep, Loaded};
-use berth_types::{Digest, Timestamp, chain};
+use berth_types::{Digest, Timestamp, chain, task};
 use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use tokio::sync::oneshot;
 
 use super::error::{ApiError, ApiResult};
 use super::image_changes::check_platform;
-use super::images::{ImagesApi, feed, internal};
+use super::images::{ImagesApi, feed, internal, turn};
 use super::reply;
 use super::router::Call;
-use crate::http::{Body, Sender, channel};
+use crate::http::{Body, Sender, channel, send_blocking};
 
 /// Bytes of an archive that are sent at once.
 const PIECE: usize = 64 << 10;
@@ -32,13 +32,11 @@ impl ImagesApi {
         if names.is_empty() {
             return Err(ApiError::invalid("name an image to save in \"names\""));
         }
-        let Ok(place) = Arc::clone(&self.saves).acquire_owned().await else {
-            return Err(internal("the engine is shutting down"));
-        };
+        let place = turn(&self.saves).await?;
         let (images, caller) = (self.images.clone(), call.caller.clone());
         let (begin, begun) = oneshot::channel::<Result<(u64, Body), ApiError>>();
         let mut begin = Some(begin);
-        tokio::task::spawn_blocking(move || {
+        let save = move || {
             let open = |length| {
                 let (sender, body) = channel();
                 if let Some(begin) = begin.take() {
@@ -56,7 +54,8 @@ impl ImagesApi {
                 }
                 (Ok(()), _) => {}
             }
-        });
+        };
+        tokio::task::spawn_blocking(task::blocking(save));
         let begun = begun.await;
         let (length, body) = begun.map_err(|_| internal("the archive was not begun"))??;
         let mut response = reply::stream(body, "application/x-tar");
@@ -70,15 +69,13 @@ impl ImagesApi {
             check_platform(&platform)?;
         }
         let quiet = call.query.switch("quiet");
-        let Ok(place) = Arc::clone(&self.imports).acquire_owned().await else {
-            return Err(internal("the engine is shutting down"));
-        };
+        let place = turn(&self.imports).await?;
         let caller = call.caller.clone();
         let (source, feeding) = feed(call.request.into_body())?;
         let images = self.images.clone();
         let (sender, body) = channel();
         let (begin, begun) = oneshot::channel();
-        tokio::task::spawn_blocking(move || {
+        let load = move || {
             let mut answer = Answer {
                 begin: Some(begin),
                 sender,
@@ -97,7 +94,8 @@ impl ImagesApi {
             tokio::runtime::Handle::current().block_on(feeding.end());
             drop(place);
             answer.end(loaded);
-        });
+        };
+        tokio::task::spawn_blocking(task::blocking(load));
         begun
             .await
             .map_err(|_| internal("the load was interrupted"))??;
@@ -110,8 +108,7 @@ struct Pieces(Sender);
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Bytes::copy_from_slice(bytes));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        send_blocking(&self.0, Bytes::copy_from_slice(bytes))?;
         Ok(bytes.len())
     }
 
@@ -132,7 +129,7 @@ impl Answer {
             let _ = begin.send(Ok(()));
         }
         // The load goes on without its client.
-        let _ = self.sender.blocking_send(message.to_line().into());
+        let _ = send_blocking(&self.sender, message.to_line().into());
     }
 
     fn end(mut self, loaded: Result<Vec<Loaded>, ImageError>) {

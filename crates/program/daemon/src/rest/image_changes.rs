@@ -3,7 +3,7 @@
 use berth_api::Filters;
 use berth_api::image::ImagePruneAnswer;
 use berth_image::Removal;
-use berth_types::Timestamp;
+use berth_types::{Timestamp, task};
 use hyper::StatusCode;
 
 use super::convert;
@@ -94,7 +94,7 @@ impl ImagesApi {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work)
+    tokio::task::spawn_blocking(task::blocking(work))
         .await
         .map_err(|_| internal("the request was interrupted"))
 }

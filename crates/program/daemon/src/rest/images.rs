@@ -9,12 +9,13 @@ use berth_api::{Filters, ProgressMessage, shape};
 use berth_container::Containers;
 use berth_image::{Images, ImportOptions};
 use berth_storage::Storage;
+use berth_types::task::{self, Subject, Wait};
 use berth_types::{ErrorKind, ImageReference, Timestamp};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::convert;
 use super::error::{ApiError, ApiResult};
@@ -26,6 +27,12 @@ use crate::http::full;
 pub const IMPORTS: usize = 8;
 /// Archives that are saved at the same time; more wait for their turn.
 pub const SAVES: usize = 8;
+
+/// How long a request waits for such a place.
+const TURN_WITHIN: Duration = Duration::from_secs(600);
+/// How long a client that uploads may send nothing: as long as a person who types a password into
+/// what makes the archive, and no longer than until somebody looks what holds the place.
+const UPLOAD_IDLE: Duration = Duration::from_secs(600);
 
 /// What is read of a body whose reader has seen enough: bytes, and for how long.
 const REST_MAX: usize = 1 << 20;
@@ -99,20 +106,31 @@ impl ImagesApi {
             platform: query.text("platform").map(str::to_owned),
             now: Timestamp::now(),
         };
-        let Ok(_place) = self.imports.acquire().await else {
-            return Err(internal("the engine is shutting down"));
-        };
+        let _place = turn(&self.imports).await?;
         let caller = call.caller.clone();
         let (source, feeding) = feed(call.request.into_body())?;
         let images = self.images.clone();
         let whole = Arc::clone(&feeding.whole);
         let is_whole = move || whole.load(Ordering::Acquire);
         let import = move || images.import(&caller, source, is_whole, options);
-        let imported = tokio::task::spawn_blocking(import).await;
+        let imported = tokio::task::spawn_blocking(task::blocking(import)).await;
         feeding.end().await;
         let image = imported.map_err(|_| internal("the import was interrupted"))??;
         let line = ProgressMessage::status(image.id.to_string()).to_line();
         Ok(reply::stream(full(line), "application/json"))
+    }
+}
+
+/// A place among those that do something large at the same time.
+pub(super) async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    let place = Arc::clone(places).acquire_owned();
+    let place = tokio::time::timeout(TURN_WITHIN, place);
+    match task::waiting(Wait::Turn, Some(TURN_WITHIN), place).await {
+        Ok(place) => place.map_err(|_| internal("the engine is shutting down")),
+        Err(_) => Err(ApiError::new(
+            ErrorKind::Unavailable,
+            "as many archives as the engine reads and writes at the same time have been on their way for ten minutes: try again, or see `berth debug tasks`",
+        )),
     }
 }
 
@@ -158,13 +176,15 @@ pub(super) fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
         .map_err(|_| internal("no pipe for the archive: too many open files"))?;
     let whole = Arc::new(AtomicBool::new(false));
     let done = Arc::clone(&whole);
-    let task = tokio::spawn(async move {
+    let task = tokio::spawn(task::begin("upload", Subject::Engine).run(async move {
         let (mut wanted, mut rest) = (true, 0);
         while rest < REST_MAX {
-            match body.frame().await {
-                None => return done.store(true, Ordering::Release),
-                Some(Err(_)) => return,
-                Some(Ok(frame)) => {
+            let frame = tokio::time::timeout(UPLOAD_IDLE, body.frame());
+            match task::waiting(Wait::ClientToSend, Some(UPLOAD_IDLE), frame).await {
+                Ok(None) => return done.store(true, Ordering::Release),
+                // To the reader it looks like a connection that broke.
+                Err(_) | Ok(Some(Err(_))) => return,
+                Ok(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
@@ -179,6 +199,6 @@ pub(super) fn feed(mut body: Incoming) -> Result<(OwnedFd, Feeding), ApiError> {
                 }
             }
         }
-    });
+    }));
     Ok((read, Feeding { task, whole }))
 }

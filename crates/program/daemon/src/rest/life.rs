@@ -8,7 +8,7 @@ use berth_container::{Containers, Record};
 use berth_image::Images;
 use berth_storage::Storage;
 use berth_store::{Event, EventKind, Events};
-use berth_types::{ErrorKind, Timestamp};
+use berth_types::{ErrorKind, Timestamp, task};
 use hyper::StatusCode;
 
 use super::error::{ApiError, ApiResult};
@@ -146,7 +146,7 @@ impl LifeApi {
                 &sorts,
             )
         };
-        let usage = tokio::task::spawn_blocking(count).await;
+        let usage = tokio::task::spawn_blocking(task::blocking(count)).await;
         let usage =
             usage.map_err(|_| ApiError::new(ErrorKind::Internal, "the count was interrupted"))?;
         // Wire types always serialise.

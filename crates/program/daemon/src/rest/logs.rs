@@ -7,6 +7,7 @@ use std::time::Duration;
 use berth_api::stream::{self, StreamKind};
 use berth_container::{Containers, LogOptions, LogReader, LogRecord, Record};
 use berth_shim::protocol::Stream;
+use berth_types::task::{self, Wait, waiting};
 use berth_types::{Caller, ContainerId, ErrorKind};
 use bytes::Bytes;
 use tokio::net::unix::pipe;
@@ -58,7 +59,8 @@ pub(super) async fn stream(containers: &Containers, call: &Call, id: &str) -> Ap
         .switch("follow")
         .then(|| containers.watch(&call.caller, id))
         .transpose()?;
-    tokio::spawn(pump(record.id, reader, wants, follow, sender));
+    let pump = pump(record.id, reader, wants, follow, sender);
+    tokio::spawn(task::here(pump));
     let kind = content_type(record.settings.tty, call.version);
     Ok(reply::stream(body, kind))
 }
@@ -71,7 +73,8 @@ async fn open(
     options: LogOptions,
 ) -> Result<LogReader, ApiError> {
     let (containers, caller, id) = (containers.clone(), caller.clone(), id.to_owned());
-    tokio::task::spawn_blocking(move || containers.logs(&caller, &id, options))
+    let open = move || containers.logs(&caller, &id, options);
+    tokio::task::spawn_blocking(task::blocking(open))
         .await
         .map_err(|_| ApiError::new(ErrorKind::Internal, "reading the log was interrupted"))?
         .map_err(ApiError::from)
@@ -111,16 +114,17 @@ async fn pump(
         let live = follow
             .as_mut()
             .is_some_and(|w| w.borrow_and_update().state.phase.is_live());
-        let read = tokio::task::spawn_blocking(move || {
+        let gather = move || {
             let piece = gather(&mut reader, wants);
             (reader, piece)
-        })
-        .await;
+        };
+        let read = tokio::task::spawn_blocking(task::blocking(gather)).await;
         let Ok((back, piece)) = read else { return };
         reader = back;
         match piece {
             Ok(Some(bytes)) => {
-                if sender.send(Bytes::from(bytes)).await.is_err() {
+                let sent = sender.send(Bytes::from(bytes));
+                if waiting(Wait::ClientToRead, None, sent).await.is_err() {
                     return;
                 }
                 continue;
@@ -133,6 +137,7 @@ async fn pump(
             }
         }
         let Some(state) = follow.as_mut() else { return };
+        let _waits = task::waits(Wait::News, None);
         tokio::select! {
             () = sender.closed() => return,
             _ = state.changed() => {}
@@ -218,7 +223,8 @@ pub(super) async fn past(
         framed: !record.settings.tty,
     };
     let mut reader = open(containers, &call.caller, &id, LogOptions::default()).await?;
-    let past = tokio::task::spawn_blocking(move || replay(&mut reader, wants)).await;
+    let replay = move || replay(&mut reader, wants);
+    let past = tokio::task::spawn_blocking(task::blocking(replay)).await;
     match past {
         Ok(Ok(past)) => Ok(past),
         _ => Err(ApiError::new(ErrorKind::Internal, "the log cannot be read")),

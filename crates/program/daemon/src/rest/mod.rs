@@ -20,6 +20,7 @@ mod reply;
 mod router;
 mod stats;
 mod system;
+mod tasks;
 mod terminals;
 
 pub use containers::ContainersApi;
@@ -30,3 +31,4 @@ pub use life::LifeApi;
 pub use networks::NetworksApi;
 pub use router::Api;
 pub use system::SystemApi;
+pub use tasks::alone;

@@ -2,11 +2,11 @@
 
 use berth_api::{ProgressDetail, ProgressMessage};
 use berth_image::BuiltIn;
-use berth_types::{ErrorKind, ImageReference};
+use berth_types::{ErrorKind, ImageReference, task};
 
 use super::convert;
 use super::error::{ApiError, ApiResult};
-use super::images::ImagesApi;
+use super::images::{ImagesApi, turn};
 use super::reply;
 use super::router::Call;
 use crate::http::full;
@@ -32,10 +32,10 @@ pub(super) async fn pull(api: &ImagesApi, call: &Call, name: &str) -> ApiResult 
     if let Some(platform) = call.query.text("platform") {
         convert::check_platform(platform)?;
     }
-    let shutdown = |_| ApiError::new(ErrorKind::Internal, "the engine is shutting down");
-    let _place = api.imports.acquire().await.map_err(shutdown)?;
+    let _place = turn(&api.imports).await?;
     let (images, caller) = (api.images.clone(), call.caller.clone());
-    let provided = tokio::task::spawn_blocking(move || images.provide(&caller, reference)).await;
+    let provide = task::blocking(move || images.provide(&caller, reference));
+    let provided = tokio::task::spawn_blocking(provide).await;
     let provided =
         provided.map_err(|_| ApiError::new(ErrorKind::Internal, "the pull was interrupted"))??;
     let lines: Vec<u8> = messages(&provided)

@@ -1,8 +1,11 @@
 //! From a request to its handler: the version prefix, the table of routes, the common headers.
 
+use std::time::Duration;
+
 use berth_api::system::header;
 use berth_api::version::{ApiVersion, NEWEST};
 use berth_types::Caller;
+use berth_types::task::{Wait, waiting};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -18,10 +21,13 @@ use super::life::LifeApi;
 use super::networks::NetworksApi;
 use super::reply;
 use super::system::SystemApi;
+use super::tasks;
 use crate::http::{Body, Query};
 
 /// Largest JSON body in bytes.
 const BODY_MAX: usize = 4 << 20;
+/// Patience with a client that sends one.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// One request, taken apart.
 pub struct Call {
@@ -50,8 +56,16 @@ impl Call {
         }
         let (named, json) = content_type(self.request.headers());
         let body = self.request.body_mut();
-        let limited = Limited::new(body, BODY_MAX);
-        let bytes = limited.collect().await.map_err(|error| {
+        let limited = Limited::new(body, BODY_MAX).collect();
+        let limited = tokio::time::timeout(BODY_WITHIN, limited);
+        let read = waiting(Wait::ClientToSend, Some(BODY_WITHIN), limited).await;
+        let read = read.map_err(|_| {
+            ApiError::invalid(format!(
+                "request body did not come within {} seconds",
+                BODY_WITHIN.as_secs()
+            ))
+        })?;
+        let bytes = read.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 ApiError::invalid(format!("request body is larger than {BODY_MAX} bytes"))
             } else {
@@ -137,6 +151,7 @@ impl Api {
             ("GET", ["version"]) => self.system.version(&call),
             ("GET", ["info"]) => self.system.info(&call).await,
             ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
+            ("GET", ["berth", "debug", "tasks"]) => Ok(tasks::answer(&call.caller.scope)),
             ("GET", ["berth", "terminals"]) => self.containers.terminals(&call).await,
             ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
 
@@ -288,7 +303,7 @@ fn split_version(path: &str) -> Result<(ApiVersion, &str), ApiError> {
     Ok((version, tail))
 }
 
-fn common_headers(headers: &mut HeaderMap) {
+pub(super) fn common_headers(headers: &mut HeaderMap) {
     let server = concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux; Berth)");
     headers.insert(header::SERVER, HeaderValue::from_static(server));
     headers.insert(header::OS_TYPE, HeaderValue::from_static("linux"));

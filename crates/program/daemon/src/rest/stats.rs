@@ -8,6 +8,7 @@ use berth_api::stats::{
 };
 use berth_container::{Containers, Record, Sample, Traffic};
 use berth_sys::cgroup::IoEntry;
+use berth_types::task::{self, Wait, waiting};
 use berth_types::{Caller, Timestamp};
 use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -26,7 +27,7 @@ pub(super) async fn answer(containers: &Containers, call: &Call, id: &str) -> Ap
     if call.query.get("stream").is_none() || call.query.switch("stream") {
         let (sender, body) = channel();
         let (containers, caller) = (containers.clone(), call.caller.clone());
-        tokio::spawn(stream(containers, caller, id, sender));
+        tokio::spawn(task::here(stream(containers, caller, id, sender)));
         return Ok(reply::stream(body, "application/json"));
     }
     let (record, first) = containers.sample(&call.caller, &id).await?;
@@ -47,7 +48,7 @@ async fn stream(containers: Containers, caller: Caller, id: String, sender: Send
     loop {
         tokio::select! {
             () = sender.closed() => return,
-            _ = ticks.tick() => {}
+            _ = waiting(Wait::News, None, ticks.tick()) => {}
         }
         let Ok((record, now)) = containers.sample(&caller, &id).await else {
             return;
@@ -56,7 +57,8 @@ async fn stream(containers: Containers, caller: Caller, id: String, sender: Send
         // Wire types always serialise.
         let mut line = serde_json::to_vec(&stats).unwrap_or_default();
         line.push(b'\n');
-        if sender.send(Bytes::from(line)).await.is_err() {
+        let sent = sender.send(Bytes::from(line));
+        if waiting(Wait::ClientToRead, None, sent).await.is_err() {
             return;
         }
         before = now;

@@ -11,6 +11,7 @@ use berth_image::Images;
 use berth_network::Networks;
 use berth_storage::Storage;
 use berth_types::ErrorKind;
+use berth_types::task::{self, Wait};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA};
 use hyper::{Method, Response};
 
@@ -75,7 +76,8 @@ impl SystemApi {
     pub(super) async fn info(&self, call: &Call) -> ApiResult {
         let networks = self.networks.clone();
         // Other tables of the firewall are looked at.
-        let warnings = tokio::task::spawn_blocking(move || networks.warnings()).await;
+        let look = task::blocking(move || networks.warnings());
+        let warnings = tokio::task::spawn_blocking(look).await;
         let mut info = across::info(
             &call.caller,
             &self.containers,
@@ -96,7 +98,8 @@ impl SystemApi {
             ));
         }
         // What removals left for after their replies is no disagreement yet.
-        let _ = tokio::time::timeout(SETTLE_WITHIN, self.containers.settled()).await;
+        let settled = tokio::time::timeout(SETTLE_WITHIN, self.containers.settled());
+        let _ = task::waiting(Wait::Turn, Some(SETTLE_WITHIN), settled).await;
         let (containers, storage, images) = (
             self.containers.clone(),
             self.storage.clone(),
@@ -121,7 +124,7 @@ impl SystemApi {
             }
             Ok::<_, ApiError>(findings)
         };
-        let findings = tokio::task::spawn_blocking(check)
+        let findings = tokio::task::spawn_blocking(task::blocking(check))
             .await
             .map_err(|_| ApiError::new(ErrorKind::Internal, "the check was interrupted"))??;
         Ok(reply::ok(&FsckReport {
