@@ -145,7 +145,9 @@ impl Held {
         let of = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key));
             let number = line.and_then(|line| line.trim().strip_suffix("kB"));
-            number.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0)
+            number
+                .and_then(|n| n.trim().parse::<u64>().ok())
+                .unwrap_or(0)
         };
         Ok(Self {
             descriptors: count("fd")?,
@@ -199,7 +201,9 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_were_there() {
         let mut latencies = Latencies::default();
-        (1..=100).rev().for_each(|ms| latencies.push(Duration::from_millis(ms)));
+        (1..=100)
+            .rev()
+            .for_each(|ms| latencies.push(Duration::from_millis(ms)));
         assert_eq!(latencies.cell(), "51.0 / 99.0 / 100.0 (n = 100)");
         assert_eq!(Latencies::default().cell(), "-");
     }

@@ -153,7 +153,14 @@ fn begin(
     let answered = begun.elapsed();
     let survived = running(engine)?;
     let (_, failed) = each(&survived, CLIENTS, |name| {
-        ask(engine, "POST", &path(name, "kill?signal=CONT"), None, &[204]).map(drop)
+        ask(
+            engine,
+            "POST",
+            &path(name, "kill?signal=CONT"),
+            None,
+            &[204],
+        )
+        .map(drop)
     });
     let reached = begun.elapsed();
     all_well("reaching what ran", &failed)?;
@@ -163,7 +170,12 @@ fn begin(
     })?;
     all_well("starting the second half", &failed)?;
     let now = running(engine)?;
-    ensure!(now.len() == names.len(), "{} run, not {}", now.len(), names.len());
+    ensure!(
+        now.len() == names.len(),
+        "{} run, not {}",
+        now.len(),
+        names.len()
+    );
     Ok((answered, reached))
 }
 
@@ -233,7 +245,14 @@ fn path(name: &str, verb: &str) -> String {
 fn running(engine: &Engine) -> Result<Vec<String>> {
     let body = ask(engine, "GET", "/containers/json", None, &[200])?;
     let list: Vec<Value> = serde_json::from_slice(&body).context("the list")?;
-    let name = |entry: &Value| Some(entry["Names"][0].as_str()?.trim_start_matches('/').to_owned());
+    let name = |entry: &Value| {
+        Some(
+            entry["Names"][0]
+                .as_str()?
+                .trim_start_matches('/')
+                .to_owned(),
+        )
+    };
     list.iter().map(|e| name(e).context("a name")).collect()
 }
 
@@ -243,7 +262,10 @@ fn command(engine: &Engine, stages: &mut Vec<Stage>, words: &[&str]) -> Result<(
     let failed = stage(engine, stages, &format!("docker {shown}"), &[()], 1, |()| {
         let output = engine.docker(words);
         if output.status != 0 {
-            bail!("docker {shown}: {}", output.stderr.lines().next().unwrap_or_default());
+            bail!(
+                "docker {shown}: {}",
+                output.stderr.lines().next().unwrap_or_default()
+            );
         }
         Ok(())
     })?;
@@ -269,7 +291,9 @@ fn stage<T: Sync>(
         over.store(true, Ordering::Relaxed);
         (own, failed, wall, reader.join())
     });
-    let Ok(read) = read else { bail!("the reader of {what} panicked") };
+    let Ok(read) = read else {
+        bail!("the reader of {what} panicked")
+    };
     stages.push(Stage {
         what: what.to_owned(),
         wall,
