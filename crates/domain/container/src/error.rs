@@ -80,6 +80,36 @@ pub enum ContainerError {
         #[source]
         source: std::io::Error,
     },
+    /// What was asked has not ended in time, and goes on.
+    #[error(
+        "cannot {what} of container {id}: it has not ended within {seconds} s; a file system or a \
+         process of the container hangs in the kernel: mend that, or kill the container"
+    )]
+    Hung {
+        /// The operation and its object, "read the processes".
+        what: &'static str,
+        /// Short id of the container.
+        id: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// So much of the kind is under way that it did not come to this one's turn.
+    #[error(
+        "cannot {what} of container {id}: as many such requests as there may be are under way and \
+         do not end; try again when they have"
+    )]
+    Crowded {
+        /// The operation and its object.
+        what: &'static str,
+        /// Short id of the container.
+        id: String,
+    },
+    /// The container's own task has not come to this request in time, and comes to it yet.
+    #[error(
+        "container {0} is busy with what was asked before and has not come to this request: it is \
+         done after that"
+    )]
+    Busy(String),
     /// The engine is going down and takes no more work.
     #[error("the engine is shutting down: try again when it is back")]
     ShuttingDown,
@@ -108,7 +138,9 @@ impl ContainerError {
             Self::Network { kind, .. } => *kind,
             Self::Group(error) => error.kind(),
             Self::Io { .. } => ErrorKind::Internal,
-            Self::ShuttingDown => ErrorKind::Unavailable,
+            Self::Hung { .. } | Self::Crowded { .. } | Self::Busy(_) | Self::ShuttingDown => {
+                ErrorKind::Unavailable
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::record::Record;
 use crate::service::{Containers, random};
 use crate::shared::Shared;
 use crate::terminals;
+use crate::threads::Work;
 
 /// Longest wait of a resize for a start that is under way (Docker's number).
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -158,9 +159,8 @@ impl Containers {
                     other => ContainerError::Exec(other),
                 })
         };
-        let mut started = tokio::task::spawn_blocking(task::blocking(start))
-            .await
-            .map_err(|_| ContainerError::ShuttingDown)??;
+        let work = Work::asking(exec.container, "start a further process");
+        let mut started = self.shared.threads.run(work, start).await??;
         Ok((started.process().pid, started.take_link(), near))
     }
 
@@ -200,7 +200,7 @@ impl Containers {
         let handle = self.find(caller, &exec.container.to_string())?;
         let task = terminals::task(&handle).await?;
         let id = id.to_owned();
-        terminals::resize(task, Some(id), size).await
+        terminals::resize(&self.shared.threads, exec.container, task, Some(id), size).await
     }
 }
 

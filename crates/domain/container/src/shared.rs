@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
@@ -15,6 +16,7 @@ use berth_types::{ContainerId, chain};
 use tokio::sync::{Semaphore, watch};
 
 use crate::actor::Handle;
+use crate::boot::Search;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
 use crate::exec::Execs;
@@ -23,6 +25,7 @@ use crate::filters::Filters;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
+use crate::threads::Threads;
 
 /// Removals whose files are deleted at the same time, behind the replies.
 const COLLECTORS: usize = 2;
@@ -63,6 +66,8 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// Threads for what may hang.
+    pub threads: Threads,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -71,9 +76,13 @@ pub(crate) struct Shared {
     collectors: Semaphore,
     /// Removals whose files are not deleted yet.
     pub pending: watch::Sender<usize>,
+    /// How far the containers' tasks are with looking for their runs.
+    pub search: watch::Sender<Search>,
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
     /// an owner is nobody's.
     swept: watch::Sender<bool>,
+    /// The machine goes down: nothing is started any more.
+    pub closing: AtomicBool,
 }
 
 /// Who is there, by id and by name.
@@ -110,12 +119,15 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
+            threads: Threads::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
             pending: watch::Sender::new(0),
+            search: watch::Sender::default(),
             swept: watch::Sender::new(false),
+            closing: AtomicBool::new(false),
         }
     }
 

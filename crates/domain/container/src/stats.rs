@@ -5,12 +5,13 @@ use std::fs;
 use std::sync::Arc;
 
 use berth_sys::cgroup::Usage;
-use berth_types::{Caller, Timestamp, task};
+use berth_types::{Caller, Timestamp};
 
 use crate::effects;
 use crate::error::ContainerError;
 use crate::record::Record;
 use crate::service::Containers;
+use crate::threads::Work;
 
 /// Clock ticks of `/proc/stat` to nanoseconds (`USER_HZ` is 100 on every supported machine).
 const TICK_NS: u64 = 10_000_000;
@@ -64,8 +65,9 @@ impl Containers {
             let group = effects::group(&shared, of.id).ok()?;
             Some(sample(&of, group.usage()))
         };
-        let sample = tokio::task::spawn_blocking(task::blocking(look)).await;
-        Ok((record, sample.unwrap_or(None)))
+        let work = Work::looking(record.id, "read the statistics");
+        let sample = self.shared.threads.run(work, look).await?;
+        Ok((record, sample))
     }
 }
 

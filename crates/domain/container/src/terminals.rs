@@ -6,7 +6,7 @@ use std::sync::Arc;
 use berth_shim::{Task, TerminalState};
 use berth_sys::rustix::io::Errno;
 use berth_types::oci::ConsoleSize;
-use berth_types::{Caller, task};
+use berth_types::{Caller, ContainerId, task};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -16,6 +16,7 @@ use crate::error::ContainerError;
 use crate::events;
 use crate::record::Record;
 use crate::service::Containers;
+use crate::threads::{Threads, Work};
 
 /// Monitors that are asked for their terminals at the same time.
 const ASKED_AT_ONCE: usize = 8;
@@ -42,7 +43,8 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         let handle = self.find(caller, key)?;
         let task = task(&handle).await?;
-        resize(task, None, size).await?;
+        let id = handle.snapshot.borrow().id;
+        resize(&self.shared.threads, id, task, None, size).await?;
         let record = Arc::clone(&handle.snapshot.borrow());
         let extra = [
             ("height", size.height.to_string()),
@@ -63,11 +65,12 @@ impl Containers {
             let (Some(handle), places) = (handle, Arc::clone(&places)) else {
                 continue;
             };
+            let threads = self.shared.threads.clone();
             asked.spawn(task::here(async move {
                 let _place = places.acquire_owned().await.ok()?;
                 let task = task(&handle).await.ok()?;
-                let look = task::blocking(move || task.terminal());
-                let state = tokio::task::spawn_blocking(look).await;
+                let work = Work::asking(record.id, "ask for the terminal");
+                let state = threads.run(work, move || task.terminal()).await;
                 let state = state.ok()?.ok()??;
                 Some((at, Terminal { record, state }))
             }));
@@ -92,13 +95,28 @@ impl Containers {
 /// The monitor of a container that runs. Asked behind whatever the container is busy with, such
 /// as its start.
 pub(crate) async fn task(handle: &Handle) -> Result<Arc<dyn Task>, ContainerError> {
-    let id = handle.snapshot.borrow().id;
     let task = handle.task().await?;
-    task.ok_or_else(|| ContainerError::Conflict(format!("container {id} is not running")))
+    task.ok_or_else(|| {
+        let record = handle.snapshot.borrow();
+        let id = record.id;
+        ContainerError::Conflict(match record.state.phase.is_live() {
+            true => out_of_reach(id),
+            false => format!("container {id} is not running"),
+        })
+    })
+}
+
+/// Why nothing can be asked of a container that runs.
+pub(crate) fn out_of_reach(id: ContainerId) -> String {
+    format!(
+        "container {id} runs under a monitor that does not answer this engine, as its log says: it is asked again from time to time; the container can be killed and removed meanwhile"
+    )
 }
 
 /// Sets the size of the container's terminal, or of that of a further process.
 pub(crate) async fn resize(
+    threads: &Threads,
+    container: ContainerId,
     task: Arc<dyn Task>,
     exec: Option<String>,
     size: ConsoleSize,
@@ -106,9 +124,9 @@ pub(crate) async fn resize(
     let what = exec
         .as_ref()
         .map_or_else(|| "container".to_owned(), |id| format!("exec {id}"));
-    let ask = task::blocking(move || task.resize(exec.as_deref(), size));
-    let asked = tokio::task::spawn_blocking(ask).await;
-    let answer = asked.map_err(|_| ContainerError::ShuttingDown)?;
+    let work = Work::asking(container, "resize the terminal");
+    let resized = move || task.resize(exec.as_deref(), size);
+    let answer = threads.run(work, resized).await?;
     answer.map_err(|error: io::Error| match Errno::from_io_error(&error) {
         Some(Errno::NOTTY) => ContainerError::Invalid(format!(
             "cannot resize the {what}: it has no terminal (it was made without -t)"

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
-use berth_types::{Caller, Timestamp, task};
+use berth_types::{Caller, Timestamp};
 
 use crate::effects;
 use crate::error::ContainerError;
 use crate::service::Containers;
+use crate::threads::Work;
 
 /// Clock ticks of `/proc/PID/stat` in a second (`USER_HZ`).
 const TICKS: u64 = 100;
@@ -74,8 +75,8 @@ impl Containers {
                 rows,
             })
         };
-        let read = tokio::task::spawn_blocking(task::blocking(read)).await;
-        read.unwrap_or(Err(ContainerError::ShuttingDown))
+        let work = Work::looking(id, "read the processes");
+        self.shared.threads.run(work, read).await?
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use berth_store::{WriteError, WriteTxn};
-use berth_types::{oci, task};
+use berth_types::oci;
 
 use crate::create::HostCapacity;
 use crate::effects;
@@ -12,6 +12,7 @@ use crate::limits;
 use crate::record::{Limits, Record, RestartPolicy};
 use crate::shared::Shared;
 use crate::tables;
+use crate::threads::Work;
 
 /// CPU weight of a group that has none of its own.
 const SHARES_DEFAULT: u64 = 1024;
@@ -134,10 +135,10 @@ async fn apply(
     record: &Record,
     resources: oci::Resources,
 ) -> Result<(), ContainerError> {
-    let (shared, id) = (Arc::clone(shared), record.id);
+    let (threads, shared, id) = (shared.threads.clone(), Arc::clone(shared), record.id);
     let write = move || Ok(effects::group(&shared, id)?.update(&resources)?);
-    let written = tokio::task::spawn_blocking(task::blocking(write)).await;
-    written.unwrap_or(Err(ContainerError::ShuttingDown))
+    let work = Work::living(id, "set the limits");
+    threads.run(work, write).await?
 }
 
 /// Gives a container another name, in both tables at once. Returns the old one.

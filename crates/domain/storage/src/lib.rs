@@ -26,6 +26,7 @@ mod chain;
 pub mod claims;
 mod error;
 mod fsck;
+mod identity;
 mod layers;
 mod layout;
 mod record;

@@ -144,6 +144,8 @@ fn free_name(directory: &OwnedFd, name: &str) -> Result<Option<String>, Errno> {
     match renameat(directory, name, directory, &away) {
         Ok(()) => Ok(Some(away)),
         Err(Errno::NOENT) => Ok(None),
+        // A full disk may have no room for another name. Nobody gets this one again.
+        Err(Errno::NOSPC | Errno::DQUOT) => Ok(Some(name.to_owned())),
         Err(e) => Err(e),
     }
 }

@@ -18,7 +18,7 @@ use berth_types::launch::PROTOCOL_VERSION;
 use berth_types::task::{Wait, waits};
 
 use crate::SOCKET_NAME;
-use crate::launcher::{AdoptError, LaunchError, Launcher, Task};
+use crate::launcher::{AdoptError, LaunchError, Launcher, Placement, Task};
 use crate::protocol::{
     Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Running,
 };
@@ -50,6 +50,7 @@ pub struct ShimLauncher {
     spares: Stock<Waiting>,
     exec_root: PathBuf,
     data_root: PathBuf,
+    placement: Option<Arc<dyn Placement>>,
 }
 
 impl ShimLauncher {
@@ -74,6 +75,7 @@ impl ShimLauncher {
             program,
             exec_root: exec_root.to_owned(),
             data_root: data_root.to_owned(),
+            placement: None,
         })
     }
 
@@ -88,10 +90,12 @@ impl ShimLauncher {
         request: &LaunchRequest,
         filter: Option<&[u8]>,
         descriptors: &[OwnedFd],
+        directory: &Path,
     ) -> Result<Asked, LaunchError> {
         let order = Order::new(request, filter);
         // One that did not take the whole order starts nothing: another one may.
         while let Some(mut spare) = self.spares.take() {
+            self.place(request, spare.pid(), directory)?;
             let sent = spare
                 .channel()
                 .map(|channel| order.send(channel, descriptors));
@@ -109,15 +113,42 @@ impl ShimLauncher {
         let name = request.launch.id.to_string();
         let (mut channel, monitor) =
             spares::spawn_monitor(&self.program, &name).map_err(LaunchError::Spawn)?;
+        if let Err(error) = self.place(request, monitor.pid, directory) {
+            let _ = pidfd::send_signal(&monitor.pidfd, SIGKILL);
+            wait_and_reap(&monitor.pidfd);
+            return Err(error);
+        }
         let sent = channel
             .send(&Message::Hello, &[])
             .and_then(|()| order.send(&mut channel, descriptors));
         Ok(Asked {
             channel,
-            monitor: Arc::new(monitor),
+            monitor: Arc::new(monitor.pidfd),
             greeted: false,
             sent,
         })
+    }
+
+    /// Puts a monitor where it belongs, before it makes anything.
+    fn place(
+        &self,
+        request: &LaunchRequest,
+        monitor: i32,
+        directory: &Path,
+    ) -> Result<(), LaunchError> {
+        let Some(placement) = &self.placement else {
+            return Ok(());
+        };
+        let placed = placement.place(request.launch.id, monitor, directory);
+        placed.map_err(LaunchError::Place)
+    }
+
+    /// Lets `placement` put each monitor where it belongs; without it they stay where the engine
+    /// is.
+    #[must_use]
+    pub fn placed_by(mut self, placement: Arc<dyn Placement>) -> Self {
+        self.placement = Some(placement);
+        self
     }
 
     fn runtime_directory(&self, id: &ContainerId) -> PathBuf {
@@ -158,7 +189,7 @@ impl Launcher for ShimLauncher {
         let mut descriptors = vec![open_directory(&self.state_directory(id))?, runtime];
         descriptors.extend(parked);
 
-        let mut asked = self.ask(request, filter, &descriptors)?;
+        let mut asked = self.ask(request, filter, &descriptors, &runtime_directory)?;
         drop(descriptors);
         let waits = waits(Wait::Monitor, Some(START_SILENCE_MAX));
         let answer = asked.answer();

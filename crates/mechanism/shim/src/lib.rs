@@ -15,7 +15,7 @@ pub mod protocol;
 mod client;
 
 pub use client::ShimLauncher;
-pub use launcher::{AdoptError, ExecTask, LaunchError, Launcher, Task};
+pub use launcher::{AdoptError, ExecTask, LaunchError, Launcher, Placement, Task};
 pub use protocol::{AttachWant, ExecRequest, LaunchRequest, Role, TerminalState};
 
 /// The monitor's listening socket in the runtime directory of its container, mode 0600.

@@ -28,6 +28,7 @@ pub use error::FilesError;
 
 use crate::record::Record;
 use crate::service::Containers;
+use crate::threads::Work;
 use place::{Found, Wanted};
 
 /// How long a copy waits for a start that is under way.
@@ -76,7 +77,49 @@ pub struct Files {
     containers: Containers,
 }
 
+/// How long a look at a container's files may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(20);
+
 impl Files {
+    /// Does what blocks on a thread of the container's share, however long it takes.
+    ///
+    /// # Errors
+    /// No such container, or as much is done with its files as may be.
+    pub async fn on_thread<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        key: &str,
+        job: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> Result<T, FilesError> {
+        let id = self.containers.get(caller, key)?.id;
+        self.run(Work::with_files(id, "copy the files"), job).await
+    }
+
+    /// As [`Files::on_thread`], for what a container that is well answers at once.
+    ///
+    /// # Errors
+    /// It does not, within some seconds.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        key: &str,
+        job: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> Result<T, FilesError> {
+        let id = self.containers.get(caller, key)?.id;
+        let work = Work::with_files(id, "look at the files").within(LOOK_PATIENCE);
+        self.run(work, job).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: Work,
+        job: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> Result<T, FilesError> {
+        let this = self.clone();
+        let done = self.containers.shared.threads.run(work, move || job(this));
+        Ok(done.await?)
+    }
+
     /// Of these containers.
     pub fn new(containers: Containers) -> Self {
         Self { containers }

@@ -9,7 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use berth_sys::ahead::Spare;
-use berth_sys::{pidfd, spawn};
+use berth_sys::pidfd;
+use berth_sys::spawn::{self, Spawned};
 
 use super::{START_SILENCE_MAX, wait_and_reap};
 use crate::protocol::{Channel, ChannelError, Message};
@@ -26,6 +27,7 @@ pub(super) struct Waiting {
     /// None once it was taken for a launch.
     channel: Option<Channel>,
     monitor: Arc<OwnedFd>,
+    pid: i32,
 }
 
 impl Waiting {
@@ -34,7 +36,8 @@ impl Waiting {
         let (channel, monitor) = spawn_monitor(program, SPARE_ARGUMENT)?;
         let mut waiting = Self {
             channel: Some(channel),
-            monitor: Arc::new(monitor),
+            monitor: Arc::new(monitor.pidfd),
+            pid: monitor.pid,
         };
         let Some(channel) = &mut waiting.channel else {
             return Err(ChannelError::Unexpected);
@@ -46,6 +49,11 @@ impl Waiting {
             _ => return Err(ChannelError::Unexpected),
         }
         Ok(waiting)
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
     }
 
     pub(super) fn channel(&mut self) -> Option<&mut Channel> {
@@ -78,10 +86,10 @@ impl Drop for Waiting {
 pub(super) fn spawn_monitor(
     program: &OwnedFd,
     argument: &str,
-) -> std::io::Result<(Channel, OwnedFd)> {
+) -> std::io::Result<(Channel, Spawned)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_read_timeout(Some(START_SILENCE_MAX))?;
     let (program, argument) = (program.as_fd(), argument.as_ref());
     let monitor = spawn::spawn(program, PROGRAM_NAME, argument, theirs.into())?;
-    Ok((Channel::new(ours), monitor.pidfd))
+    Ok((Channel::new(ours), monitor))
 }

@@ -2,33 +2,33 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use berth_api::archive::{FilesystemChange, PATH_STAT_HEADER, PathStat, mode};
 use berth_container::{ChangeKind, Containers, CopyIn, Files, FilesError, PathFacts};
 use berth_sys::rustix::fs::FileType;
-use berth_types::{Caller, ErrorKind, chain, task};
+use berth_types::{Caller, chain, task};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::error::{ApiError, ApiResult};
-use super::images::{feed, turn};
+use super::images::feed;
 use super::reply;
 use super::router::Call;
 use crate::http::{Body, Broken, breakable, send_blocking};
 
-/// Requests about files that are served at the same time, each on a thread of its own; more wait.
-const REQUESTS: usize = 32;
 /// Bytes of an archive that are sent at once.
 const PIECE: usize = 64 << 10;
+/// How long a piece may take to be read: what takes longer does not come.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// The router of files.
 #[derive(Clone)]
 pub struct FilesApi {
     files: Files,
-    places: Arc<Semaphore>,
 }
 
 impl FilesApi {
@@ -36,15 +36,15 @@ impl FilesApi {
     pub fn new(containers: Containers) -> Self {
         Self {
             files: Files::new(containers),
-            places: Arc::new(Semaphore::new(REQUESTS)),
         }
     }
 
     pub(super) async fn stat(&self, call: &Call, id: &str) -> ApiResult {
         let path = path(call)?;
-        let id = id.to_owned();
         let facts = self
-            .blocking(call, move |files, caller| files.stat(&caller, &id, &path))
+            .look(call, id, move |files, caller, id| {
+                files.stat(caller, id, &path)
+            })
             .await?;
         let mut response = reply::bare(StatusCode::OK);
         describe(&mut response, &facts);
@@ -53,13 +53,13 @@ impl FilesApi {
 
     pub(super) async fn read(&self, call: &Call, id: &str) -> ApiResult {
         let path = path(call)?;
-        let place = self.place().await?;
-        let id = id.to_owned();
         let outgoing = self
-            .blocking(call, move |files, caller| files.open(&caller, &id, &path))
+            .look(call, id, move |files, caller, id| {
+                files.open(caller, id, &path)
+            })
             .await?;
         let facts = outgoing.facts.clone();
-        let body = stream(place, move |sink| outgoing.write(sink).map(drop));
+        let body = self.stream(call, id, move |sink| outgoing.write(sink).map(drop));
         let mut response = reply::stream(body, "application/x-tar");
         describe(&mut response, &facts);
         Ok(response)
@@ -71,14 +71,13 @@ impl FilesApi {
             keep_kinds: call.query.switch("noOverwriteDirNonDir"),
             to_user: call.query.switch("copyUIDGID"),
         };
-        let _place = self.place().await?;
-        let (files, caller, id) = (self.files.clone(), call.caller.clone(), id.to_owned());
+        let (caller, key) = (call.caller.clone(), id.to_owned());
         let (archive, feeding) = feed(call.request.into_body())?;
-        let copy = move || files.copy_in(&caller, &id, &path, options, archive);
-        let copied = tokio::task::spawn_blocking(task::blocking(copy)).await;
+        let copy = move |files: Files| files.copy_in(&caller, &key, &path, options, archive);
+        let copied = self.files.on_thread(&call.caller, id, copy).await;
         let whole = Arc::clone(&feeding.whole);
         feeding.end().await;
-        copied.map_err(|_| interrupted())??;
+        copied??;
         if !whole.load(Ordering::Acquire) {
             return Err(ApiError::invalid(
                 "the archive broke off before its end: copy again",
@@ -88,11 +87,9 @@ impl FilesApi {
     }
 
     pub(super) async fn changes(&self, call: &Call, id: &str) -> ApiResult {
-        let id = id.to_owned();
-        let _place = self.place().await?;
-        let changes = self
-            .blocking(call, move |files, caller| files.changes(&caller, &id))
-            .await?;
+        let (caller, key) = (call.caller.clone(), id.to_owned());
+        let changes = move |files: Files| files.changes(&caller, &key);
+        let changes = self.files.on_thread(&call.caller, id, changes).await??;
         let list: Vec<FilesystemChange> = changes
             .into_iter()
             .map(|change| FilesystemChange {
@@ -108,33 +105,68 @@ impl FilesApi {
     }
 
     pub(super) async fn export(&self, call: &Call, id: &str) -> ApiResult {
-        let place = self.place().await?;
-        let id = id.to_owned();
         let exported = self
-            .blocking(call, move |files, caller| files.export(&caller, &id))
+            .look(call, id, |files, caller, id| files.export(caller, id))
             .await?;
-        let body = stream(place, move |sink| exported.write(sink).map(drop));
+        let body = self.stream(call, id, move |sink| exported.write(sink).map(drop));
         Ok(reply::stream(body, "application/octet-stream"))
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        turn(&self.places).await
-    }
-
-    async fn blocking<T: Send + 'static>(
+    async fn look<T: Send + 'static>(
         &self,
         call: &Call,
-        work: impl FnOnce(Files, Caller) -> Result<T, FilesError> + Send + 'static,
+        id: &str,
+        work: impl FnOnce(&Files, &Caller, &str) -> Result<T, FilesError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let (files, caller) = (self.files.clone(), call.caller.clone());
-        let work = task::blocking(move || work(files, caller));
-        let done = tokio::task::spawn_blocking(work).await;
-        Ok(done.map_err(|_| interrupted())??)
+        let (caller, key) = (call.caller.clone(), id.to_owned());
+        let work = move |files: Files| work(&files, &caller, &key);
+        Ok(self.files.look(&call.caller, id, work).await??)
+    }
+
+    /// A body that a thread of the container's share writes.
+    fn stream(
+        &self,
+        call: &Call,
+        id: &str,
+        write: impl FnOnce(&mut Sink) -> Result<(), FilesError> + Send + 'static,
+    ) -> Body {
+        let (sender, body) = breakable();
+        let pulse = Arc::new(Pulse::default());
+        let sink = Sink {
+            sender: sender.clone(),
+            piece: Vec::with_capacity(PIECE),
+            pulse: Arc::clone(&pulse),
+        };
+        let (files, caller, id) = (self.files.clone(), call.caller.clone(), id.to_owned());
+        tokio::spawn(task::here(async move {
+            let writing = files.on_thread(&caller, &id, move |_| written(sink, write));
+            let why = tokio::select! {
+                written = writing => match written {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) | Err(error) => chain(&error),
+                },
+                () = pulse.stopped() => format!(
+                    "a file of container {id} was not read for {} s: its file system hangs",
+                    STALLED.as_secs()
+                ),
+            };
+            tracing::warn!(error = why, "an archive broke off");
+            // Fails where the client is gone, who does not need it then.
+            let _ = sender.send(Err(Broken)).await;
+        }));
+        body
     }
 }
 
-fn interrupted() -> ApiError {
-    ApiError::new(ErrorKind::Internal, "the engine is shutting down")
+/// Writes the whole archive, to its last piece.
+fn written(
+    mut sink: Sink,
+    write: impl FnOnce(&mut Sink) -> Result<(), FilesError>,
+) -> Result<(), FilesError> {
+    write(&mut sink)?;
+    // A client that is gone has no use for the last piece.
+    let _ = sink.flush();
+    Ok(())
 }
 
 fn path(call: &Call) -> Result<String, ApiError> {
@@ -143,34 +175,33 @@ fn path(call: &Call) -> Result<String, ApiError> {
         .ok_or_else(|| ApiError::invalid("bad parameter: path cannot be empty"))
 }
 
-/// A body that a blocking thread writes.
-fn stream(
-    place: OwnedSemaphorePermit,
-    write: impl FnOnce(&mut Sink) -> Result<(), FilesError> + Send + 'static,
-) -> Body {
-    let (sender, body) = breakable();
-    let write = move || {
-        let _place = place;
-        let mut sink = Sink {
-            sender,
-            piece: Vec::with_capacity(PIECE),
-        };
-        if let Err(error) = write(&mut sink) {
-            tracing::warn!(error = %chain(&error), "an archive broke off");
-            // Fails where the client is gone, who does not need it then.
-            let _ = sink.sender.blocking_send(Err(Broken));
-            return;
+/// How far the writing of an archive is, for who has to notice that it stands still.
+#[derive(Default)]
+struct Pulse {
+    /// Pieces that were begun to be sent, and that were sent.
+    begun: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Pulse {
+    /// Resolves when nothing was read for [`STALLED`]. A client that reads slowly is no reason.
+    async fn stopped(&self) {
+        loop {
+            let before = self.sent.load(Ordering::Relaxed);
+            tokio::time::sleep(STALLED).await;
+            let is_reading = before == self.begun.load(Ordering::Relaxed);
+            if is_reading && before == self.sent.load(Ordering::Relaxed) {
+                return;
+            }
         }
-        let _ = sink.flush();
-    };
-    tokio::task::spawn_blocking(task::blocking(write));
-    body
+    }
 }
 
 /// The writing end of a body, in pieces of some size.
 struct Sink {
     sender: mpsc::Sender<Result<Bytes, Broken>>,
     piece: Vec<u8>,
+    pulse: Arc<Pulse>,
 }
 
 impl Write for Sink {
@@ -189,7 +220,10 @@ impl Write for Sink {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        send_blocking(&self.sender, Ok(Bytes::from(piece)))
+        self.pulse.begun.fetch_add(1, Ordering::Relaxed);
+        let sent = send_blocking(&self.sender, Ok(Bytes::from(piece)));
+        self.pulse.sent.fetch_add(1, Ordering::Relaxed);
+        sent
     }
 }
 
