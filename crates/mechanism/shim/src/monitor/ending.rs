@@ -147,7 +147,10 @@ impl Bus {
             record.reason.get_or_insert(error.to_string());
         }
         let state = self.place.state.as_fd();
-        if let Err(error) = exit_record::write(state, &record, self.durable_exit) {
+        // An engine that listens records the exit before it tells anyone; only without one is this
+        // record all there is after a power cut.
+        let durable = self.durable_exit && !self.connections.iter().flatten().any(watches);
+        if let Err(error) = exit_record::write(state, &record, durable) {
             record.reason = Some(format!("the exit record could not be written: {error}"));
         }
         let _ = unlinkat(&self.place.runtime, SOCKET_NAME, AtFlags::empty());
@@ -157,6 +160,10 @@ impl Bus {
             part_from(connection, &news);
         }
     }
+}
+
+fn watches(connection: &Connection) -> bool {
+    matches!(&connection.state, State::Control(control) if control.watching)
 }
 
 fn part_from(mut connection: Connection, news: &[u8]) {
