@@ -13,14 +13,14 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::counts::{self, Counts};
-use crate::{tidy, vm, workspace};
+use crate::{soak, tidy, vm, workspace};
 
 struct Runner {
     name: &'static str,
     run: fn(&Path) -> Result<Counts>,
 }
 
-const RUNNERS: [Runner; 8] = [
+const RUNNERS: [Runner; 10] = [
     Runner {
         name: "format",
         run: format,
@@ -42,6 +42,10 @@ const RUNNERS: [Runner; 8] = [
         run: tests,
     },
     Runner {
+        name: "soaks, bounded",
+        run: soak::bounded,
+    },
+    Runner {
         name: "documentation tests",
         run: documentation_tests,
     },
@@ -52,6 +56,10 @@ const RUNNERS: [Runner; 8] = [
     Runner {
         name: "systemd",
         run: vm::systemd::run,
+    },
+    Runner {
+        name: "power cuts",
+        run: vm::power::run,
     },
 ];
 
