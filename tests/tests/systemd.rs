@@ -12,7 +12,7 @@ use berth_testkit::{busybox_rootfs_tar, program, wait_until};
 use berth_tests::IMAGE;
 
 /// A hung step ends after this; the virtual machine may be a hundred times slower than this one.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 /// Says that the machine is thrown away afterwards: the test installs units and shuts it down.
 const THROWAWAY: &str = "BERTH_THROWAWAY_MACHINE";
 const SOCKET: &str = "unix:///run/berth/berth.sock";
