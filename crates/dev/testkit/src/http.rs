@@ -56,11 +56,14 @@ pub(crate) fn request(
     body: Option<&[u8]>,
 ) -> std::io::Result<Response> {
     let body = body.map(|body| ("application/json", body));
-    send(socket, method, path, body)
+    exchange(socket, method, path, body)
 }
 
-/// As [`request`], with a body of any type.
-pub(crate) fn send(
+/// Sends one request over `socket`, with a body of any media type, and reads the whole answer.
+///
+/// # Errors
+/// When the engine cannot be reached, does not answer in time, or does not speak HTTP/1.1.
+pub fn exchange(
     socket: &Path,
     method: &str,
     path: &str,
@@ -71,14 +74,14 @@ pub(crate) fn send(
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n");
     if let Some((kind, body)) = body {
-        let length = body.len();
         head.push_str(&format!(
-            "Content-Type: {kind}\r\nContent-Length: {length}\r\n"
+            "Content-Type: {kind}\r\nContent-Length: {}\r\n",
+            body.len()
         ));
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.map_or(&[], |(_, body)| body))?;
+    stream.write_all(body.map_or(&[][..], |(_, body)| body))?;
     read_response(BufReader::new(stream), method == "HEAD")
 }
 
