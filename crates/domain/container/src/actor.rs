@@ -230,17 +230,7 @@ impl Actor {
             tokio::select! {
                 // What has happened comes before what somebody wants to happen.
                 biased;
-                word = next_word(&mut self.link) => match word {
-                    Word::OomKilled(kills) => self.internal(Input::OomKilled(kills)).await,
-                    Word::End(end) => {
-                        let over = task::begin("end", self.record.id);
-                        over.run(async {
-                            let end = self.settle_end(end).await;
-                            self.internal(Input::Ended(end)).await;
-                        })
-                        .await;
-                    }
-                },
+                word = next_word(&mut self.link) => self.hear(word).await,
                 found = next_found(&mut self.looking) => self.take_found(found).await,
                 () = until(deadline) => self.internal(Input::Tick).await,
                 request = self.requests.recv() => match request {
@@ -314,6 +304,20 @@ impl Actor {
     fn look_after(&mut self, pause: Duration) {
         let (id, phase) = (self.record.id, self.life.state().phase);
         self.looking = Some(Looking::after(&self.shared, id, phase, pause));
+    }
+
+    /// Takes what the monitor says.
+    async fn hear(&mut self, word: Word) {
+        let end = match word {
+            Word::OomKilled(kills) => return self.internal(Input::OomKilled(kills)).await,
+            Word::End(end) => end,
+        };
+        let over = task::begin("end", self.record.id);
+        over.run(async {
+            let end = self.settle_end(end).await;
+            self.internal(Input::Ended(end)).await;
+        })
+        .await;
     }
 
     async fn serve(&mut self, request: Request) {
