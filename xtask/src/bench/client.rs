@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use berth_testkit::{Engine, program};
 
 /// What tells a client of other engines than the one it is given.
@@ -16,6 +16,9 @@ const FOREIGN_VARIABLES: [&str; 5] = [
     "DOCKER_API_VERSION",
     "DOCKER_TLS_VERIFY",
 ];
+
+/// A command that failed is shown up to this length.
+const SHOWN_MAX: usize = 200;
 
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -56,13 +59,20 @@ impl Client {
         })
     }
 
-    /// Wall time from before the process is made until it has been waited for.
-    ///
-    /// # Errors
-    /// When the command fails, with what it said: a failure has no time.
-    pub fn time(&self, arguments: &[&str]) -> Result<Duration> {
-        let complaints = File::create(&self.complaints)
-            .with_context(|| format!("writing {}", self.complaints.display()))?;
+    /// What a command prints, for what is not measured.
+    pub fn said(&self, arguments: &[&str]) -> Result<String> {
+        let output = self
+            .command(arguments)
+            .output()
+            .with_context(|| format!("starting {}", self.program.display()))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(self.failure(arguments, &said));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         for name in FOREIGN_VARIABLES {
             command.env_remove(name);
@@ -71,9 +81,24 @@ impl Client {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(&self.arguments)
             .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(complaints);
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn failure(&self, arguments: &[&str], said: &str) -> anyhow::Error {
+        let shown: String = arguments.join(" ").chars().take(SHOWN_MAX).collect();
+        anyhow!("{}: `{shown}` failed: {}", self.label, said.trim_end())
+    }
+
+    /// Wall time from before the process is made until it has been waited for.
+    ///
+    /// # Errors
+    /// When the command fails, with what it said: a failure has no time.
+    pub fn time(&self, arguments: &[&str]) -> Result<Duration> {
+        let complaints = File::create(&self.complaints)
+            .with_context(|| format!("writing {}", self.complaints.display()))?;
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(complaints);
         let begun = Instant::now();
         let status = command
             .status()
@@ -81,12 +106,7 @@ impl Client {
         let time = begun.elapsed();
         if !status.success() {
             let said = fs::read_to_string(&self.complaints).unwrap_or_default();
-            bail!(
-                "{}: `{}` ended with {status}: {}",
-                self.label,
-                arguments.join(" "),
-                said.trim_end()
-            );
+            return Err(self.failure(arguments, &said));
         }
         Ok(time)
     }

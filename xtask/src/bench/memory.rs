@@ -1,11 +1,13 @@
-//! What the engine and its monitors hold, from `/proc/PID/smaps_rollup`.
+//! What engines and their helpers hold, from `/proc/PID/smaps_rollup`.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use berth_testkit::Engine;
 
+use super::driver::Kind;
 use super::samples::Samples;
 
 /// The monitor as it shows in a list of processes.
@@ -13,56 +15,135 @@ const MONITOR: &str = "berth-shim";
 const KIB_PER_MIB: f64 = 1024.0;
 
 /// Memory of one process in MiB.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Memory {
     /// Its own pages, and its share of those that several processes map.
     proportional: f64,
     /// Pages that nobody else maps: what its end would free.
     private: f64,
-    /// Every page it maps, however many others do too.
-    resident: f64,
 }
 
-/// While containers run that do nothing.
-#[derive(Debug)]
-pub struct Idle {
-    containers: u32,
-    engine_before: Memory,
-    engine: Memory,
-    proportional: Samples,
-    private: Samples,
-    resident: Samples,
+/// How the processes of an engine are found.
+pub enum Source<'a> {
+    Engine(&'a Engine),
+    /// Those whose command line names the peers' directory.
+    Peer(Kind, PathBuf),
 }
 
-impl Idle {
-    /// Looks at the engine and at the monitors of its `containers` running containers.
-    pub fn measure(engine: &Engine, containers: u32, engine_before: Memory) -> Result<Self> {
-        let id = engine.id().context("the engine runs")?;
-        let mut idle = Self {
-            containers,
-            engine_before,
-            engine: of_process(id)?,
-            proportional: Samples::default(),
-            private: Samples::default(),
-            resident: Samples::default(),
-        };
-        let mut monitors = 0;
-        for (process, line) in engine.processes() {
-            if process != id && line.contains(MONITOR) {
-                let memory = of_process(process)?;
-                idle.proportional.push(memory.proportional);
-                idle.private.push(memory.private);
-                idle.resident.push(memory.resident);
-                monitors += 1;
+/// An engine at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    daemon: Memory,
+    /// One for each helper process; those of containers are none.
+    helpers: Vec<Memory>,
+}
+
+/// What a process is to its engine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Role {
+    Daemon,
+    Helper,
+}
+
+impl Source<'_> {
+    pub fn usage(&self) -> Result<Usage> {
+        let mut usage = Usage::default();
+        for (process, role) in self.processes()? {
+            // A process that has ended since it was listed holds nothing.
+            let Ok(memory) = of_process(process) else {
+                continue;
+            };
+            match role {
+                Role::Daemon => usage.daemon = usage.daemon.plus(memory),
+                Role::Helper => usage.helpers.push(memory),
             }
         }
-        if monitors != containers {
-            bail!(
-                "{containers} containers run, with {monitors} monitors: {:#?}",
-                engine.processes()
-            );
+        Ok(usage)
+    }
+
+    fn processes(&self) -> Result<Vec<(u32, Role)>> {
+        match self {
+            Self::Engine(engine) => {
+                let id = engine.id().context("the engine runs")?;
+                let monitors = engine
+                    .processes()
+                    .into_iter()
+                    .filter(|(process, line)| *process != id && line.contains(MONITOR))
+                    .map(|(process, _)| (process, Role::Helper));
+                Ok([(id, Role::Daemon)].into_iter().chain(monitors).collect())
+            }
+            Self::Peer(kind, directory) => {
+                let directory = directory.to_string_lossy();
+                let mut found = Vec::new();
+                for entry in fs::read_dir("/proc").context("listing processes")? {
+                    let name = entry.context("listing processes")?.file_name();
+                    let Some(process) = name.to_str().and_then(|name| name.parse().ok()) else {
+                        continue;
+                    };
+                    let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+                    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                    if line.contains(&*directory)
+                        && let Some(role) = role(*kind, &line)
+                    {
+                        found.push((process, role));
+                    }
+                }
+                Ok(found)
+            }
         }
-        Ok(idle)
+    }
+}
+
+/// By the command line. What follows a process of `podman exec` for minutes is no container's.
+fn role(kind: Kind, line: &str) -> Option<Role> {
+    let program = line.split(' ').next()?;
+    let program = program.rsplit('/').next()?;
+    match (kind, program) {
+        (Kind::Docker, "dockerd" | "containerd") => Some(Role::Daemon),
+        (Kind::Docker, "containerd-shim-runc-v2") => Some(Role::Helper),
+        (Kind::Podman, "podman") if line.contains("system service") => Some(Role::Daemon),
+        (Kind::Podman, "conmon") if !line.contains("--exec-process-spec") => Some(Role::Helper),
+        _ => None,
+    }
+}
+
+impl Memory {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            proportional: self.proportional + other.proportional,
+            private: self.private + other.private,
+        }
+    }
+
+    fn cell(self, decimals: usize) -> String {
+        let Self {
+            proportional,
+            private,
+        } = self;
+        format!("{proportional:.decimals$} ({private:.decimals$})")
+    }
+}
+
+impl Usage {
+    fn all(&self) -> Memory {
+        let helpers = self.helpers.iter().copied();
+        helpers.fold(self.daemon, Memory::plus)
+    }
+
+    /// Medians over the helpers.
+    fn helper(&self) -> Option<Memory> {
+        let median = |of: fn(&Memory) -> f64| {
+            let mut samples = Samples::default();
+            self.helpers
+                .iter()
+                .map(of)
+                .for_each(|one| samples.push(one));
+            samples.median()
+        };
+        Some(Memory {
+            proportional: median(|memory| memory.proportional)?,
+            private: median(|memory| memory.private)?,
+        })
     }
 }
 
@@ -82,40 +163,84 @@ fn parse(text: &str) -> Option<Memory> {
     Some(Memory {
         proportional: of("Pss:")?,
         private: of("Private_Clean:")? + of("Private_Dirty:")?,
-        resident: of("Rss:")?,
     })
 }
 
-/// The rows of both.
-pub fn markdown(fresh: Memory, idle: &Idle) -> String {
-    let mut text = "| | PSS | private | RSS |\n|---|---|---|---|\n".to_owned();
-    for (name, memory) in [
-        ("`berthd`, freshly started", fresh),
-        ("`berthd` after the runs above", idle.engine_before),
-        (
-            &format!("`berthd` with {} running", idle.containers),
-            idle.engine,
-        ),
-    ] {
-        let Memory {
-            proportional,
-            private,
-            resident,
-        } = memory;
-        let _ = writeln!(
-            text,
-            "| {name} | {proportional:.1} | {private:.1} | {resident:.1} |"
+/// Every engine: freshly started, before many containers, and while `count` of them sleep.
+pub struct Account {
+    pub labels: Vec<String>,
+    pub fresh: Vec<Usage>,
+    pub before: Vec<Usage>,
+    pub many: Vec<Usage>,
+    pub count: u32,
+}
+
+impl Account {
+    /// PSS and, in parentheses, private memory.
+    ///
+    /// # Errors
+    /// When an engine has fewer helpers than containers.
+    pub fn markdown(&self) -> Result<String> {
+        let count = self.count;
+        let mut text = "| |".to_owned();
+        for label in &self.labels {
+            let _ = write!(text, " {label} |");
+        }
+        let _ = writeln!(text, "\n|---|{}", "---|".repeat(self.labels.len()));
+        let mut row = |name: &str, cells: Vec<String>| {
+            let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        };
+        let each = |usages: &[Usage], cell: &dyn Fn(&Usage) -> String| {
+            usages.iter().map(cell).collect::<Vec<_>>()
+        };
+        row(
+            "daemon, freshly started",
+            each(&self.fresh, &|usage| usage.daemon.cell(1)),
         );
+        row(
+            "processes made ahead, freshly started",
+            each(&self.fresh, &|usage| match usage.helper() {
+                Some(one) => format!("{} x {}", usage.helpers.len(), one.cell(2)),
+                None => "none".to_owned(),
+            }),
+        );
+        if self.many.is_empty() {
+            return Ok(text);
+        }
+        row(
+            "daemon, after the rows above",
+            each(&self.before, &|usage| usage.daemon.cell(1)),
+        );
+        row(
+            &format!("daemon, {count} running"),
+            each(&self.many, &|usage| usage.daemon.cell(1)),
+        );
+        row(
+            &format!("helper of one idle container of {count}"),
+            each(&self.many, &|usage| {
+                usage
+                    .helper()
+                    .map_or_else(|| "-".to_owned(), |one| one.cell(2))
+            }),
+        );
+        let grown = self.before.iter().zip(&self.many).map(|(before, many)| {
+            let grown = many.all().proportional - before.all().proportional;
+            format!("{:.2}", grown / f64::from(count))
+        });
+        row(
+            &format!("all processes of the engine: growth by {count} containers / {count}"),
+            grown.collect(),
+        );
+        for (label, usage) in self.labels.iter().zip(&self.many) {
+            if u32::try_from(usage.helpers.len()).unwrap_or(u32::MAX) < count {
+                bail!(
+                    "{label} has {} helpers for {count} containers",
+                    usage.helpers.len()
+                );
+            }
+        }
+        Ok(text)
     }
-    let _ = writeln!(
-        text,
-        "| monitor of an idle container, {} running | {} | {} | {} |",
-        idle.containers,
-        idle.proportional.cell(2),
-        idle.private.cell(2),
-        idle.resident.cell(2)
-    );
-    text
 }
 
 #[cfg(test)]
@@ -126,14 +251,11 @@ mod tests {
     fn the_kernels_sums() {
         let text = "400000-7ff rollup\nRss:  4096 kB\nPss:   2048 kB\nPss_Dirty:  8 kB\n\
             Private_Clean:   512 kB\nPrivate_Dirty:   256 kB\n";
-        assert_eq!(
-            parse(text),
-            Some(Memory {
-                proportional: 2.0,
-                private: 0.75,
-                resident: 4.0
-            })
-        );
+        let expected = Memory {
+            proportional: 2.0,
+            private: 0.75,
+        };
+        assert_eq!(parse(text), Some(expected));
         assert_eq!(parse("Rss: 1 kB\n"), None);
     }
 
@@ -144,5 +266,36 @@ mod tests {
             own.private > 0.0 && own.proportional >= own.private,
             "{own:?}"
         );
+    }
+
+    #[test]
+    fn who_is_who() {
+        for (kind, line, expected) in [
+            (
+                Kind::Docker,
+                "/usr/sbin/dockerd --data-root /p/d",
+                Some(Role::Daemon),
+            ),
+            (Kind::Docker, "containerd --config /p/c", Some(Role::Daemon)),
+            (
+                Kind::Docker,
+                "/usr/bin/containerd-shim-runc-v2 -namespace moby",
+                Some(Role::Helper),
+            ),
+            (Kind::Docker, "docker -H unix:///p/s ps", None),
+            (
+                Kind::Podman,
+                "podman --runtime crun system service -t 0",
+                Some(Role::Daemon),
+            ),
+            (Kind::Podman, "/usr/bin/conmon -b /p/x", Some(Role::Helper)),
+            (
+                Kind::Podman,
+                "/usr/bin/conmon -e --exec-process-spec /p/x",
+                None,
+            ),
+        ] {
+            assert_eq!(role(kind, line), expected, "{line}");
+        }
     }
 }

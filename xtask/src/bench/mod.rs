@@ -1,138 +1,298 @@
-//! How long the everyday commands take: `cargo xtask bench [--runs N] [--peers]`, and how long a
-//! whole class does: `cargo xtask bench class [--seats N]`.
+//! How long the everyday commands take, and what they cost: `cargo xtask bench [--runs N]
+//! [--peers] [--quick] [--rows NAME,…]`; and how long a whole class takes: `cargo xtask bench
+//! class [--seats N]`.
 //!
 //! An engine of its own is started in namespaces of its own, as the tests do, and is gone
-//! afterwards, also after a failure. The commands of all clients are run in turn, so that a busy
-//! moment of the machine meets all of them: compare columns of one table, not two tables.
+//! afterwards, also after a failure. All engines, each by its own command line and by one client
+//! of the API, are asked in turn, so that a busy moment of the machine meets all of them:
+//! compare columns of one table, not two tables.
 
 mod class;
 mod client;
+mod counts;
+mod driver;
+mod http;
 pub mod machine;
 mod memory;
+mod options;
 mod peers;
 mod phases;
+mod report;
+mod rounds;
+mod rows;
 mod samples;
+mod trace;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use berth_testkit::{Engine, EngineBuilder};
+use berth_testkit::{Engine, EngineBuilder, program};
 
 use crate::workspace;
 use client::Client;
+use driver::{Column, Kind};
+use memory::{Account, Source, Usage};
+use options::{Group, Options};
 use phases::Phases;
-use samples::Table;
+use report::Report;
+use rounds::{Bench, Rounds};
 
-/// Without `--runs`.
-const RUNS: u32 = 25;
-/// More runs say nothing new.
-const RUNS_MAX: u32 = 1000;
-/// Runs before the first that counts: they fill caches and prove that the command works.
+/// What a measurement may take at most: a hung engine ends it.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// Behind this no further round is begun; what is missing is said.
+const BUDGET: Duration = Duration::from_secs(14 * 60);
+/// Containers that sleep side by side; with `--quick` the second.
+const MANY: [u32; 2] = [100, 20];
+/// Samples of what moves megabytes; with `--quick` the second.
+const HEAVY: [u32; 2] = [3, 1];
+/// Rounds that only fill caches and prove that the command works.
 const WARM: u32 = 2;
-/// Containers that run while memory and `ps` are measured.
-const IDLE: u32 = 20;
-/// What a measurement may take at most, beside a part for each run.
-const LIMIT: Duration = Duration::from_secs(600);
-const LIMIT_OF_A_RUN: Duration = Duration::from_secs(10);
 
-const USAGE: &str = "usage: cargo xtask bench [--runs N] [--peers], or bench class [--seats N]";
-/// More do not fit on a machine that runs benchmarks.
-const SEATS_MAX: u32 = 2000;
+const IMAGE: &str = "busybox:test";
+/// Flags of the engine that say how much is made ahead begin so.
+const AHEAD: &str = "--spare-";
 /// A directory with programs that are built already, as the tests take it.
 const PROGRAMS_VARIABLE: &str = "BERTH_PROGRAMS";
-const IMAGE: &str = "busybox:test";
-
-struct Options {
-    runs: u32,
-    peers: bool,
-}
-
-impl Options {
-    fn parse(arguments: &[OsString]) -> Result<Self> {
-        let mut options = Self {
-            runs: RUNS,
-            peers: false,
-        };
-        let mut rest = arguments.iter();
-        while let Some(argument) = rest.next() {
-            match argument.to_str() {
-                Some("--peers") => options.peers = true,
-                Some("--runs") => {
-                    let given = rest.next().and_then(|text| text.to_str()?.parse().ok());
-                    options.runs = given
-                        .filter(|runs| (1..=RUNS_MAX).contains(runs))
-                        .with_context(|| format!("--runs takes 1 to {RUNS_MAX}; {USAGE}"))?;
-                }
-                _ => bail!("`bench` does not know {argument:?}; {USAGE}"),
-            }
-        }
-        Ok(options)
-    }
-}
 
 /// Builds the programs, measures, and prints the tables in Markdown on standard output.
+/// `Ok(false)`: something failed, which the report names.
 pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
     if arguments.first().is_some_and(|word| word == "class") {
-        let seats = seats(&arguments[1..])?;
+        let seats = options::seats(&arguments[1..])?;
         build(root)?;
         return class::run(seats);
     }
     let options = Options::parse(arguments)?;
     build(root)?;
-    let limit = LIMIT + LIMIT_OF_A_RUN * options.runs;
-    let engine = EngineBuilder::new().limit(limit).start();
-    let fresh = memory::of_process(engine.id().context("the engine has just been started")?)?;
-    engine.import_busybox();
-
-    let berth = Client::berth(&engine)?;
-    let docker = Client::docker(&engine)?;
-    let mut clients = vec![docker, berth];
-    let peers = if options.peers {
-        Some(peers::Peers::start(root, &engine)?)
+    if options.peers {
+        peers::enclose(root)?;
+    }
+    let engine = started(&[]);
+    let without = switches()?;
+    let bare = (!without.is_empty()).then(|| started(&without));
+    let complaints = engine.scratch().join("complaints");
+    let peers = match options.peers {
+        true => Some(peers::Peers::start(root, &complaints)?),
+        false => None,
+    };
+    let subjects = subjects(&engine, bare.as_ref(), peers.as_ref());
+    let fresh = usages(&subjects)?;
+    for engine in [Some(&engine), bare.as_ref()].into_iter().flatten() {
+        engine.import_busybox();
+    }
+    let before = machine::load()?;
+    let mut bench = Bench::new(columns(&engine, bare.as_ref(), peers.as_ref())?, BUDGET);
+    let mut account = Account {
+        labels: subjects.iter().map(|(label, _)| label.clone()).collect(),
+        fresh,
+        before: Vec::new(),
+        many: Vec::new(),
+        count: MANY[usize::from(options.quick)],
+    };
+    measure(&options, &engine, &subjects, &mut bench, &mut account)?;
+    let phases = if options.wants(Group::Phases) {
+        let count = options.rounds().count;
+        let of = |network: &str| phases(&engine, count, network);
+        Some([of("none")?, of("bridge")?])
     } else {
         None
     };
-    clients.extend(peers.iter().flat_map(|peers| peers.clients.iter().cloned()));
-
-    let before = machine::load()?;
-    let mut times = Table::new(clients.iter().map(|client| client.label.clone()));
-    one_command(&clients, options.runs, &mut times, &["version"])?;
-    let run = ["run", "--rm", "--network", "none", IMAGE, "true"];
-    one_command(&clients, options.runs, &mut times, &run)?;
-    lifecycles(&clients, options.runs, &mut times)?;
-    let phases = phases(&engine, options.runs)?;
-    let idle = idle(&engine, &clients[..2], options.runs, &mut times)?;
-    let after = machine::load()?;
-    // The peers' daemon uses the engine's directory, so it has to end first.
+    let counts = if options.wants(Group::Counts) {
+        let engines = [Some(&engine), bare.as_ref()];
+        engines
+            .into_iter()
+            .flatten()
+            .map(counted)
+            .collect::<Result<_>>()?
+    } else {
+        Vec::new()
+    };
+    let report = Report {
+        options: &options,
+        machine: machine::description(&engine.data_root())?,
+        load: (before, machine::load()?),
+        peers: peers.as_ref().map(|peers| peers.head.clone()),
+        ahead: without,
+        bench: &bench,
+        account: &account,
+        phases,
+        counts,
+    };
+    println!("{}", report.markdown()?);
+    let whole = bench.notes.is_empty();
+    drop(subjects);
     drop(peers);
-
-    println!("{}", machine::description(&engine.data_root())?);
-    println!("Load average before {before}, after {after}.\n");
-    println!(
-        "Wall time of the whole command in ms, n = {}, median [min-max]:\n",
-        options.runs
-    );
-    println!("{}", times.markdown());
-    println!("Where a start goes (`berth run --rm --timings --network none`), ms:\n");
-    println!("{}", phases.markdown());
-    println!("Memory, MiB:\n");
-    println!("{}", memory::markdown(fresh, &idle));
-    Ok(true)
+    Ok(whole)
 }
 
-fn seats(arguments: &[OsString]) -> Result<u32> {
-    match arguments {
-        [] => Ok(class::SEATS),
-        [flag, number] if flag == "--seats" => {
-            let given = number.to_str().and_then(|text| text.parse().ok());
-            given
-                .filter(|seats| (1..=SEATS_MAX).contains(seats))
-                .with_context(|| format!("--seats takes 1 to {SEATS_MAX}; {USAGE}"))
+/// All groups of rows that are wanted, as long as there is time.
+fn measure(
+    options: &Options,
+    engine: &Engine,
+    subjects: &[(String, Source<'_>)],
+    bench: &mut Bench,
+    account: &mut Account,
+) -> Result<()> {
+    let rounds = options.rounds();
+    let quick = usize::from(options.quick);
+    let heavy = Rounds {
+        warm: 0,
+        count: HEAVY[quick],
+    };
+    let mut archive = None;
+    for group in [
+        Group::Run,
+        Group::Life,
+        Group::Many,
+        Group::Images,
+        Group::Logs,
+    ] {
+        if !options.wants(group) {
+            continue;
         }
-        _ => bail!("`bench class` does not know {arguments:?}; {USAGE}"),
+        if matches!(group, Group::Images | Group::Logs) && archive.is_none() {
+            archive = Some(rows::archive(engine)?);
+        }
+        match (group, &archive) {
+            (Group::Run, _) => rows::run(bench, rounds),
+            (Group::Life, _) => rows::life(bench, rounds),
+            (Group::Many, _) => {
+                account.before = usages(subjects)?;
+                rows::many(bench, MANY[quick], rounds, |_| {
+                    account.many = usages(subjects)?;
+                    Ok(())
+                })?;
+            }
+            (Group::Images, Some(archive)) => rows::images(bench, archive, heavy)?,
+            (Group::Logs, Some(archive)) => {
+                if !options.wants(Group::Images) {
+                    rows::stay(bench, archive);
+                }
+                rows::logs(bench, heavy);
+            }
+            _ => {}
+        }
     }
+    Ok(())
+}
+
+fn started(arguments: &[String]) -> Engine {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    EngineBuilder::new()
+        .network()
+        .args(&arguments)
+        .limit(LIMIT)
+        .start()
+}
+
+/// What starts an engine that makes nothing ahead; empty when it never does.
+fn switches() -> Result<Vec<String>> {
+    let output = Command::new(program("berthd"))
+        .arg("--help")
+        .output()
+        .context("asking berthd for its flags")?;
+    let help = String::from_utf8_lossy(&output.stdout);
+    let flags = help
+        .split(|letter: char| !(letter.is_ascii_lowercase() || letter == '-'))
+        .filter(|word| word.starts_with(AHEAD));
+    Ok(flags
+        .flat_map(|flag| [flag.to_owned(), "0".to_owned()])
+        .collect())
+}
+
+/// The engines of the memory table, Berth's first.
+fn subjects<'a>(
+    engine: &'a Engine,
+    bare: Option<&'a Engine>,
+    peers: Option<&peers::Peers>,
+) -> Vec<(String, Source<'a>)> {
+    let mut subjects = vec![("berthd".to_owned(), Source::Engine(engine))];
+    if let Some(bare) = bare {
+        subjects.push(("berthd, pools empty".to_owned(), Source::Engine(bare)));
+    }
+    for (peers, peer) in peers
+        .iter()
+        .flat_map(|all| all.peers.iter().map(move |one| (all, one)))
+    {
+        let label = match peer.kind {
+            Kind::Podman => "podman's service (its command needs none)",
+            Kind::Docker | Kind::Berth => "dockerd and containerd",
+        };
+        let source = Source::Peer(peer.kind, peers.directory.clone());
+        subjects.push((label.to_owned(), source));
+    }
+    subjects
+}
+
+/// Each engine's own command line first, then all sockets; numbers of subjects as in
+/// [`subjects`].
+fn columns(
+    engine: &Engine,
+    bare: Option<&Engine>,
+    peers: Option<&peers::Peers>,
+) -> Result<Vec<Column>> {
+    let mut commands = Vec::new();
+    let mut apis = Vec::new();
+    let own = engine.socket();
+    commands.push(Column::by_command(
+        0,
+        Kind::Berth,
+        &own,
+        Client::berth(engine)?,
+    ));
+    commands.push(Column::by_command(
+        0,
+        Kind::Berth,
+        &own,
+        Client::docker(engine)?,
+    ));
+    apis.push(Column::by_api(0, Kind::Berth, &own, "berthd"));
+    let mut subject = 1;
+    if let Some(bare) = bare {
+        let mut client = Client::berth(bare)?;
+        "berth, pools empty".clone_into(&mut client.label);
+        commands.push(Column::by_command(
+            subject,
+            Kind::Berth,
+            &bare.socket(),
+            client,
+        ));
+        apis.push(Column::by_api(
+            subject,
+            Kind::Berth,
+            &bare.socket(),
+            "berthd, pools empty",
+        ));
+        subject += 1;
+    }
+    for peer in peers.iter().flat_map(|peers| &peers.peers) {
+        let label = match peer.kind {
+            Kind::Podman => "podman's service",
+            Kind::Docker | Kind::Berth => "dockerd",
+        };
+        let mut client = peer.client.clone();
+        if peer.kind == Kind::Docker {
+            "docker CLI on dockerd".clone_into(&mut client.label);
+        }
+        commands.push(Column::by_command(subject, peer.kind, &peer.socket, client));
+        apis.push(Column::by_api(subject, peer.kind, &peer.socket, label));
+        subject += 1;
+    }
+    commands.extend(apis);
+    Ok(commands)
+}
+
+fn usages(subjects: &[(String, Source<'_>)]) -> Result<Vec<Usage>> {
+    subjects.iter().map(|(_, source)| source.usage()).collect()
+}
+
+/// Counts are no reason to lose the times.
+fn counted(engine: &Engine) -> Result<counts::Counts> {
+    eprintln!("bench: system calls");
+    counts::of(engine)
 }
 
 /// What is measured is what is in the tree, unless [`PROGRAMS_VARIABLE`] names other programs.
@@ -158,58 +318,9 @@ fn build(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Calls `measure` with every client in turn; the first [`WARM`] rounds only warm up.
-fn in_turn(
-    clients: &[Client],
-    runs: u32,
-    mut measure: impl FnMut(usize, &Client, u32, bool) -> Result<()>,
-) -> Result<()> {
-    for round in 0..WARM + runs {
-        for (column, client) in clients.iter().enumerate() {
-            measure(column, client, round, round >= WARM)?;
-        }
-    }
-    Ok(())
-}
-
-/// One row for a command that leaves nothing behind.
-fn one_command(clients: &[Client], runs: u32, times: &mut Table, command: &[&str]) -> Result<()> {
-    let row = command.join(" ");
-    eprintln!("bench: {row}");
-    in_turn(clients, runs, |column, client, _, counts| {
-        times.add(&row, column, counts, client.time(command)?);
-        Ok(())
-    })
-}
-
-fn lifecycles(clients: &[Client], runs: u32, times: &mut Table) -> Result<()> {
-    eprintln!("bench: create, start, stop, rm");
-    in_turn(clients, runs, |column, client, round, counts| {
-        let name = format!("bench-{column}-{round}");
-        let create = [
-            "create",
-            "--network",
-            "none",
-            "--name",
-            &name,
-            IMAGE,
-            "sleep",
-            "1000",
-        ];
-        for (row, command) in [
-            ("create", &create[..]),
-            ("start", &["start", &name]),
-            ("stop -t 0", &["stop", "-t", "0", &name]),
-            ("rm", &["rm", &name]),
-        ] {
-            times.add(row, column, counts, client.time(command)?);
-        }
-        Ok(())
-    })
-}
-
-fn phases(engine: &Engine, runs: u32) -> Result<Phases> {
-    eprintln!("bench: phases of a start");
+/// What `berth run --timings` says, over many runs.
+fn phases(engine: &Engine, runs: u32, network: &str) -> Result<Phases> {
+    eprintln!("bench: phases of a start, {network}");
     let mut phases = Phases::default();
     for round in 0..WARM + runs {
         let output = engine.berth(&[
@@ -217,7 +328,7 @@ fn phases(engine: &Engine, runs: u32) -> Result<Phases> {
             "--rm",
             "--timings",
             "--network",
-            "none",
+            network,
             IMAGE,
             "true",
         ]);
@@ -229,46 +340,4 @@ fn phases(engine: &Engine, runs: u32) -> Result<Phases> {
         }
     }
     Ok(phases)
-}
-
-/// `ps` and memory while [`IDLE`] containers run that do nothing.
-fn idle(engine: &Engine, clients: &[Client], runs: u32, times: &mut Table) -> Result<memory::Idle> {
-    eprintln!("bench: {IDLE} idle containers");
-    let berth = clients.last().context("there is a client")?;
-    let names: Vec<String> = (0..IDLE).map(|number| format!("idle-{number}")).collect();
-    let before = memory::of_process(engine.id().context("the engine runs")?)?;
-    for name in &names {
-        let command = ["run", "-d", "--network", "none", "--name", name, IMAGE];
-        berth.time(&[&command[..], &["sleep", "1000"]].concat())?;
-    }
-    let row = format!("ps, {IDLE} running");
-    in_turn(clients, runs, |column, client, _, counts| {
-        times.add(&row, column, counts, client.time(&["ps"])?);
-        Ok(())
-    })?;
-    let found = memory::Idle::measure(engine, IDLE, before)?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    berth.time(&[&["rm", "--force"][..], &names].concat())?;
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options() {
-        let parse = |words: &[&str]| {
-            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            Options::parse(&words).map(|options| (options.runs, options.peers))
-        };
-        assert_eq!(parse(&[]).ok(), Some((RUNS, false)));
-        assert_eq!(parse(&["--peers", "--runs", "3"]).ok(), Some((3, true)));
-        for wrong in [&["--runs"][..], &["--runs", "0"], &["--runs", "x"], &["-n"]] {
-            assert!(parse(wrong).is_err(), "{wrong:?}");
-        }
-        assert_eq!(seats(&[]).ok(), Some(class::SEATS));
-        assert_eq!(seats(&["--seats".into(), "7".into()]).ok(), Some(7));
-        assert!(seats(&["--seats".into(), "0".into()]).is_err());
-    }
 }

@@ -1,16 +1,21 @@
-//! Other engines on this machine, through `dev/peers-setup.sh`, for columns of the same table.
+//! Other engines on this machine, through `dev/peers-setup.sh`, for columns of the same tables.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use berth_testkit::{Engine, busybox_rootfs_tar};
+use berth_testkit::busybox_rootfs_tar;
 
 use super::IMAGE;
 use super::client::Client;
+use super::driver::Kind;
 
-/// A daemon that makes no bridge and no firewall rules: nothing of it is used, and it would stay.
-const DOCKERD: &str = "--bridge none --iptables=false --ip6tables=false";
+const SCRIPT: &str = "dev/peers-setup.sh";
+/// Set where peers leave no trace.
+const ENCLOSED: &str = "BERTH_BENCH_ENCLOSED";
+/// Where the script and the peers have their files; it goes with the enclosure.
+const DIRECTORY: &str = "PEERS_DIR";
 /// What the script's `env` sets, beside the command lines.
 const VARIABLES: [&str; 4] = [
     "CONTAINERS_CONF",
@@ -19,59 +24,106 @@ const VARIABLES: [&str; 4] = [
     "DOCKER_CONFIG",
 ];
 
-/// The peers that are installed, with their files in the measured engine's directory. Dropping
-/// it ends the daemon it has started.
+/// One peer: its name, the name of its command line in the script's `env`, its socket below the
+/// peers' directory, and what has to be installed.
+struct Known {
+    kind: Kind,
+    label: &'static str,
+    command: &'static str,
+    socket: &'static str,
+    programs: [&'static str; 2],
+}
+
+const KNOWN: [Known; 2] = [
+    Known {
+        kind: Kind::Docker,
+        label: "dockerd",
+        command: "DOCKER",
+        socket: "docker.sock",
+        programs: ["dockerd", "containerd"],
+    },
+    Known {
+        kind: Kind::Podman,
+        label: "podman",
+        command: "PODMAN_CRUN",
+        socket: "podman.sock",
+        programs: ["podman", "crun"],
+    },
+];
+
+/// A peer that answers and has the image.
+pub struct Peer {
+    pub kind: Kind,
+    pub socket: PathBuf,
+    pub client: Client,
+}
+
+/// The peers that are installed. Dropping it ends the daemons it has started.
 pub struct Peers {
-    pub clients: Vec<Client>,
+    pub peers: Vec<Peer>,
+    /// Their versions, and who is missing, for the head of the tables.
+    pub head: String,
     script: PathBuf,
-    directory: PathBuf,
+    pub directory: PathBuf,
+}
+
+/// Begins this program again where peers leave no trace; returns where that is so already.
+pub fn enclose(root: &Path) -> Result<()> {
+    if std::env::var_os(ENCLOSED).is_some() {
+        return Ok(());
+    }
+    let script = root.join(SCRIPT);
+    let own = std::env::current_exe().context("finding this program")?;
+    let error = Command::new(&script)
+        .arg("enclosed")
+        .arg(own)
+        .args(std::env::args_os().skip(1))
+        .env(ENCLOSED, "yes")
+        .env(
+            DIRECTORY,
+            format!("/var/tmp/berth-peers-{}", std::process::id()),
+        )
+        .exec();
+    Err(error).with_context(|| format!("executing {}", script.display()))
 }
 
 impl Peers {
-    /// Starts what is installed, gives it the image, and says what is not installed.
-    pub fn start(root: &Path, engine: &Engine) -> Result<Self> {
+    /// Starts what is installed, with its files where [`enclose`] says, and gives it the image.
+    pub fn start(root: &Path, complaints: &Path) -> Result<Self> {
+        let directory = std::env::var_os(DIRECTORY);
+        let directory = PathBuf::from(directory.context("the peers have no directory")?);
         let mut peers = Self {
-            clients: Vec::new(),
-            script: root.join("dev/peers-setup.sh"),
-            directory: engine.scratch().join("p"),
+            peers: Vec::new(),
+            head: String::new(),
+            script: root.join(SCRIPT),
+            directory,
         };
-        let docker = is_installed("dockerd") && is_installed("containerd");
-        let podman = is_installed("podman") && is_installed("crun");
-        for (name, there) in [
-            ("dockerd with containerd", docker),
-            ("podman with crun", podman),
-        ] {
-            if !there {
-                println!(
-                    "No column for {name}: not installed (`dev/peers-setup.sh install` does)."
-                );
-            }
+        let installed = |peer: &Known| peer.programs.iter().all(|name| is_installed(name));
+        for peer in KNOWN.iter().filter(|peer| !installed(peer)) {
+            let missing = peer.programs.join(" and ");
+            peers.head.push_str(&format!(
+                "No column for {}: {missing} are not installed (`{SCRIPT} install` does).\n",
+                peer.label
+            ));
         }
-        println!();
-        if docker {
-            peers.said("start")?;
-        }
-        if docker || podman {
-            let lines = peers.said("env")?;
-            let complaints = engine.scratch().join("complaints");
-            let environment = variables(&lines);
-            for (label, command, there) in [
-                ("dockerd", "DOCKER", docker),
-                ("podman and crun", "PODMAN_CRUN", podman),
-            ] {
-                if there {
-                    peers.clients.push(client(
-                        label,
-                        &command_line(&lines, command)?,
-                        &environment,
-                        &complaints,
-                    )?);
-                }
-            }
-        }
+        peers.said("bench")?;
+        let versions = peers.said("versions")?;
+        peers.head.push_str(&format!(
+            "Peers, of the distribution's packages unless PEERS_BIN names others: {}.\n",
+            versions.trim_end().replace('\n', "; ")
+        ));
+        let lines = peers.said("env")?;
+        let environment = variables(&lines);
         let archive = busybox_rootfs_tar();
-        for client in &peers.clients {
+        for peer in KNOWN.iter().filter(|peer| installed(peer)) {
+            let line = command_line(&lines, peer.command)?;
+            let client = client(peer.label, &line, &environment, complaints)?;
             client.time(&["import", &archive.to_string_lossy(), IMAGE])?;
+            peers.peers.push(Peer {
+                kind: peer.kind,
+                socket: peers.directory.join(peer.socket),
+                client,
+            });
         }
         Ok(peers)
     }
@@ -94,21 +146,38 @@ impl Peers {
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.script);
-        command
-            .arg(verb)
-            .env("PEERS_DIR", &self.directory)
-            .env("DOCKERD_ARGS", DOCKERD)
-            .stdin(Stdio::null());
+        command.arg(verb).stdin(Stdio::null());
         command
     }
 }
 
 impl Drop for Peers {
     fn drop(&mut self) {
+        // Their containers would hold mounts below the directory that is to be removed.
+        for peer in &self.peers {
+            if let Err(error) = remove_containers(&peer.client, peer.kind) {
+                eprintln!("bench: {error:#}");
+            }
+        }
         if let Err(error) = self.command("stop").status() {
             eprintln!("bench: the peers may still run: {error}");
         }
     }
+}
+
+/// Also those that a failure has left.
+fn remove_containers(client: &Client, kind: Kind) -> Result<()> {
+    let listed = client.said(&["ps", "--all", "--quiet"])?;
+    let names: Vec<&str> = listed.split_whitespace().collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut words = vec!["rm", "-f"];
+    if kind == Kind::Podman {
+        words.extend(["-t", "0"]);
+    }
+    words.extend(names);
+    client.time(&words).map(drop)
 }
 
 fn is_installed(program: &str) -> bool {
@@ -124,7 +193,7 @@ fn command_line(text: &str, name: &str) -> Result<String> {
         .any(|word| word.starts_with(&begin))
         .then(|| text.split_once(&begin))
         .flatten();
-    let (_, rest) = found.with_context(|| format!("dev/peers-setup.sh env names no {name}"))?;
+    let (_, rest) = found.with_context(|| format!("{SCRIPT} env names no {name}"))?;
     let end = rest.find([';', '\'']).unwrap_or(rest.len());
     Ok(rest.get(..end).unwrap_or_default().to_owned())
 }

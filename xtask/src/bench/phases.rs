@@ -80,21 +80,42 @@ impl Phases {
         self.rows[at].1.push(value);
     }
 
-    /// The phases in their order, then their sum, then what was measured as a whole.
-    pub fn markdown(&self) -> String {
-        let mut text = "| phase | median [min-max] |\n|---|---|\n".to_owned();
-        let whole = |name: &str| name.starts_with("**");
-        for (name, samples) in self.rows.iter().filter(|(name, _)| !whole(name)) {
-            let _ = writeln!(text, "| {name} | {} |", samples.cell(2));
-        }
-        let parts = self.rows.iter().filter(|(name, _)| !whole(name));
-        let sum: f64 = parts.filter_map(|(_, samples)| samples.median()).sum();
-        let _ = writeln!(text, "| sum of these medians | {sum:.2} |");
-        for (name, samples) in self.rows.iter().filter(|(name, _)| whole(name)) {
-            let _ = writeln!(text, "| {name} | {} |", samples.cell(2));
-        }
-        text
+    fn cell(&self, name: &str) -> String {
+        let found = self.rows.iter().find(|(known, _)| known == name);
+        found.map_or_else(|| "-".to_owned(), |(_, samples)| samples.cell(2))
     }
+}
+
+/// The phases of the first in their order with a column for each, then their sums, then what
+/// was measured as a whole.
+pub fn markdown<const N: usize>(columns: [(&str, &Phases); N]) -> String {
+    let heads = columns.map(|(head, _)| head).join(" | ");
+    let mut text = format!("| phase | {heads} |\n|---|{}\n", "---|".repeat(N));
+    let whole = |name: &str| name.starts_with("**");
+    let mut names: Vec<&str> = Vec::new();
+    for (_, phases) in columns {
+        for (name, _) in &phases.rows {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+    }
+    let mut row = |name: &str, cells: [String; N]| {
+        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+    };
+    for name in names.iter().filter(|name| !whole(name)) {
+        row(name, columns.map(|(_, phases)| phases.cell(name)));
+    }
+    let sums = columns.map(|(_, phases)| {
+        let parts = phases.rows.iter().filter(|(name, _)| !whole(name));
+        let sum: f64 = parts.filter_map(|(_, samples)| samples.median()).sum();
+        format!("{sum:.2}")
+    });
+    row("sum of these medians", sums);
+    for name in names.iter().filter(|name| whole(name)) {
+        row(name, columns.map(|(_, phases)| phases.cell(name)));
+    }
+    text
 }
 
 /// The lines that end in a number. A line that repeats the one before it says nothing new.
@@ -148,11 +169,10 @@ mod tests {
                 ("**total, until the start is answered**", 21.0),
             ]
         );
-        assert!(
-            phases
-                .markdown()
-                .contains("| sum of these medians | 21.00 |")
-        );
+        let other = Phases::default();
+        let table = markdown([("one", &phases), ("other", &other)]);
+        assert!(table.contains("| sum of these medians | 21.00 | 0.00 |"));
+        assert!(table.contains("| client: connect | 1.00 | - |"));
         assert!(phases.add("PHASE MS\n").is_err());
     }
 }

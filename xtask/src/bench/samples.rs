@@ -1,7 +1,9 @@
 //! Medians, and the table they stand in.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+
+/// With as many values the outermost tenths are left out of the range.
+const TENTHS: usize = 10;
 
 /// Measured values of one thing.
 #[derive(Clone, Debug, Default)]
@@ -20,10 +22,23 @@ impl Samples {
         Some(f64::midpoint(*lower, *upper))
     }
 
-    /// `median [min-max]`, or a dash without values.
+    /// The least and the most of the middle eight tenths, or of all where they are few.
+    fn range(&self) -> Option<(f64, f64)> {
+        let cut = if self.0.len() >= TENTHS {
+            self.0.len() / TENTHS
+        } else {
+            0
+        };
+        let least = self.0.get(cut)?;
+        let most = self.0.get(self.0.len() - 1 - cut)?;
+        Some((*least, *most))
+    }
+
+    /// `median [p10-p90]`, one value by itself, or a dash without values.
     pub fn cell(&self, decimals: usize) -> String {
-        match (self.median(), self.0.first(), self.0.last()) {
-            (Some(median), Some(least), Some(most)) => {
+        match (self.median(), self.range()) {
+            (Some(median), _) if self.0.len() == 1 => format!("{median:.decimals$}"),
+            (Some(median), Some((least, most))) => {
                 format!("{median:.decimals$} [{least:.decimals$}-{most:.decimals$}]")
             }
             _ => "-".to_owned(),
@@ -31,11 +46,45 @@ impl Samples {
     }
 }
 
-/// Rows of times in milliseconds, a column for each client.
+/// What a row counts in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unit {
+    Milliseconds,
+    Seconds,
+    /// MiB a second: the only one of which more is better.
+    Throughput,
+}
+
+impl Unit {
+    fn decimals(self) -> usize {
+        match self {
+            Self::Milliseconds => 1,
+            Self::Seconds => 2,
+            Self::Throughput => 0,
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Milliseconds => "",
+            Self::Seconds => ", s",
+            Self::Throughput => ", MiB/s",
+        }
+    }
+
+    fn is_better(self, left: f64, right: f64) -> bool {
+        match self {
+            Self::Throughput => left > right,
+            Self::Milliseconds | Self::Seconds => left < right,
+        }
+    }
+}
+
+/// Rows of figures, a column for each way of asking an engine.
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<String>,
-    rows: Vec<(String, Vec<Samples>)>,
+    rows: Vec<(String, Unit, Vec<Samples>)>,
 }
 
 impl Table {
@@ -46,37 +95,44 @@ impl Table {
         }
     }
 
-    /// Adds a time to a row, which is made at its first time, unless it does not count.
-    pub fn add(&mut self, row: &str, column: usize, counts: bool, time: Duration) {
-        if !counts {
-            return;
-        }
-        let at = match self.rows.iter().position(|(name, _)| name == row) {
+    /// Adds a value to a row, which is made at its first value.
+    pub fn add(&mut self, row: &str, unit: Unit, column: usize, value: f64) {
+        let at = match self.rows.iter().position(|(name, _, _)| name == row) {
             Some(at) => at,
             None => {
                 let empty = vec![Samples::default(); self.columns.len()];
-                self.rows.push((row.to_owned(), empty));
+                self.rows.push((row.to_owned(), unit, empty));
                 self.rows.len() - 1
             }
         };
-        self.rows[at].1[column].push(time.as_secs_f64() * 1e3);
+        self.rows[at].2[column].push(value);
     }
 
-    /// The table with the ratio of each column's median to the second one's, which is `berth`.
-    pub fn markdown(&self) -> String {
-        const BASE: usize = 1;
-        let mut text = format!("| |{}\n|---|", heads(&self.columns));
-        text.push_str(&"---|".repeat(self.columns.len()));
-        text.push('\n');
-        for (name, cells) in &self.rows {
-            let base = cells.get(BASE).and_then(Samples::median);
-            let _ = write!(text, "| `{name}` |");
-            for (column, samples) in cells.iter().enumerate() {
-                let _ = write!(text, " {}", samples.cell(1));
-                if let (Some(base), Some(median)) = (base, samples.median())
-                    && column != BASE
+    /// The given columns, with the ratio of each median to that of the first one of them. What
+    /// is better than the first stands in bold.
+    pub fn markdown(&self, columns: &[usize]) -> String {
+        let mut text = "| |".to_owned();
+        for column in columns {
+            let _ = write!(text, " {} |", self.columns[*column]);
+        }
+        let _ = writeln!(text, "\n|---|{}", "---|".repeat(columns.len()));
+        for (name, unit, cells) in &self.rows {
+            if columns.iter().all(|column| cells[*column].0.is_empty()) {
+                continue;
+            }
+            let base = columns.first().and_then(|column| cells[*column].median());
+            let _ = write!(text, "| `{name}`{} |", unit.suffix());
+            for (number, column) in columns.iter().enumerate() {
+                let _ = write!(text, " {}", cells[*column].cell(unit.decimals()));
+                if let (Some(base), Some(median)) = (base, cells[*column].median())
+                    && number > 0
                 {
-                    let _ = write!(text, " x{:.1}", median / base);
+                    let mark = if unit.is_better(median, base) {
+                        "**"
+                    } else {
+                        ""
+                    };
+                    let _ = write!(text, " {mark}x{:.2}{mark}", median / base);
                 }
                 text.push_str(" |");
             }
@@ -86,39 +142,42 @@ impl Table {
     }
 }
 
-fn heads(columns: &[String]) -> String {
-    columns.iter().fold(String::new(), |mut text, column| {
-        let _ = write!(text, " {column} |");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_of_odd_and_even_numbers_of_values() {
+    fn the_middle_and_the_range() {
         let mut samples = Samples::default();
         assert_eq!(samples.cell(1), "-");
-        for value in [3.0, 1.0, 10.0] {
+        samples.push(3.0);
+        assert_eq!(samples.cell(1), "3.0");
+        for value in [1.0, 10.0] {
             samples.push(value);
         }
         assert_eq!(samples.cell(1), "3.0 [1.0-10.0]");
         samples.push(4.0);
         assert_eq!(samples.median(), Some(3.5));
+        for _ in 0..6 {
+            samples.push(4.0);
+        }
+        assert_eq!(samples.cell(0), "4 [3-4]");
     }
 
     #[test]
-    fn a_table_has_ratios_to_berth_and_leaves_out_what_does_not_count() {
-        let mut table = Table::new(["other", "berth", "absent"].map(str::to_owned));
-        table.add("run", 0, false, Duration::from_millis(900));
-        table.add("run", 0, true, Duration::from_millis(30));
-        table.add("run", 1, true, Duration::from_millis(10));
+    fn a_table_has_ratios_to_its_first_column() {
+        let columns = ["berth", "other", "hidden", "absent"];
+        let mut table = Table::new(columns.map(str::to_owned));
+        table.add("run", Unit::Milliseconds, 1, 30.0);
+        table.add("run", Unit::Milliseconds, 0, 10.0);
+        table.add("load", Unit::Throughput, 0, 100.0);
+        table.add("load", Unit::Throughput, 1, 150.0);
+        table.add("not here", Unit::Seconds, 2, 1.0);
         assert_eq!(
-            table.markdown(),
-            "| | other | berth | absent |\n|---|---|---|---|\n\
-             | `run` | 30.0 [30.0-30.0] x3.0 | 10.0 [10.0-10.0] | - |\n"
+            table.markdown(&[0, 1, 3]),
+            "| | berth | other | absent |\n|---|---|---|---|\n\
+             | `run` | 10.0 | 30.0 x3.00 | - |\n\
+             | `load`, MiB/s | 100 | 150 **x1.50** | - |\n"
         );
     }
 }

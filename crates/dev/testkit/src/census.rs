@@ -4,9 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::cgroup::Scope;
 use crate::command::run;
+use crate::wait::try_until;
+
+/// A monitor that waits for a container. How many there are at a moment is the engine's affair;
+/// with the engine they are gone.
+const SPARE: &str = "berth-shim spare";
+
+/// How long a link may have no alias.
+const NAMED_LIMIT: Duration = Duration::from_secs(2);
 
 /// Links, mounts, firewall tables, cgroups, processes and directories at one moment, one
 /// readable line each.
@@ -43,6 +52,9 @@ impl Census {
     /// Everything that belongs to one engine: its namespaces, cgroups and directories.
     pub(crate) fn of_engine(guardian: u32, scope: &Scope, directories: &[&Path]) -> Self {
         let mut census = Self::of_namespaces(&guardian.to_string());
+        for name in spare_links(guardian) {
+            census.things.remove(&format!("link {name}"));
+        }
         census.things.extend(
             scope
                 .groups()
@@ -53,6 +65,7 @@ impl Census {
             scope
                 .processes()
                 .into_iter()
+                .filter(|(_, line)| line != SPARE)
                 .map(|(id, line)| format!("process {id} {line}")),
         );
         for directory in directories {
@@ -100,6 +113,24 @@ impl Census {
             difference.join("\n")
         );
     }
+}
+
+/// Links that no container has yet, in a process's namespace. One that has no alias yet is about
+/// to have one.
+fn spare_links(process: u32) -> Vec<String> {
+    let mut command = Command::new("nsenter");
+    command.args([&format!("--net=/proc/{process}/ns/net"), "--"]);
+    command.args(["ip", "-o", "link", "show", "type", "veth"]);
+    let list = || {
+        let text = run(&mut command).ok().to_owned();
+        let nameless = |line: &str| line.contains(" veth") && !line.contains("alias");
+        (!text.lines().any(nameless)).then_some(text)
+    };
+    let text = try_until(NAMED_LIMIT, list).unwrap_or_default();
+    text.lines()
+        .filter(|line| line.trim_end().ends_with(":spare"))
+        .filter_map(|line| Some(line.split(": ").nth(1)?.split('@').next()?.to_owned()))
+        .collect()
 }
 
 /// Mount points with their types in a process's mount namespace.

@@ -17,13 +17,15 @@ use berth_types::task::{self, Wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::boot::{Found, Looking, begin_unseen, end_of};
+use crate::closing;
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
 use crate::inflight;
-use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
+use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Now, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
@@ -130,8 +132,7 @@ impl Handle {
         let (answer, result) = oneshot::channel();
         let _waits = task::waits(Wait::Container, Some(patience));
         let asked = async {
-            let request = (task::current(), request(answer));
-            let sent = self.requests.send(request).await;
+            let sent = self.requests.send((task::current(), request(answer))).await;
             sent.map_err(|_| self.gone())?;
             result.await.map_err(|_| self.gone())
         };
@@ -194,6 +195,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, record: Record, origin: Origin) -> Hand
         record.state.clone(),
         record.host.auto_remove,
         record.host.restart,
+        now(),
     );
     let actor = Actor {
         shared,
@@ -225,10 +227,8 @@ impl Actor {
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {
-                request = self.requests.recv() => match request {
-                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
-                    None => return,
-                },
+                // What has happened comes before what somebody wants to happen.
+                biased;
                 end = next_end(&mut self.link) => {
                     let over = task::begin("end", self.record.id);
                     over.run(async {
@@ -238,7 +238,11 @@ impl Actor {
                     .await;
                 }
                 found = next_found(&mut self.looking) => self.take_found(found).await,
-                () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
+                () = until(deadline) => self.internal(Input::Tick).await,
+                request = self.requests.recv() => match request {
+                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
+                    None => return,
+                },
             }
         }
     }
@@ -263,6 +267,7 @@ impl Actor {
         // A container that never ran waits for its first start, not for the engine's.
         if self.life.state().phase != Phase::Created {
             self.shared.swept().await;
+            closing::turn(&self.shared, &self.record).await;
             self.internal(Input::EngineStarted).await;
         }
     }
@@ -348,7 +353,7 @@ impl Actor {
             let stopping = self.life.stopping();
             let done = self
                 .life
-                .step(input.clone())
+                .step(input.clone(), Instant::now())
                 .map_err(|refused| self.refusal(refused))?;
             let before = std::mem::replace(&mut self.record.state, self.life.state().clone());
             let Done::Effects(list) = done else { continue };
@@ -400,6 +405,7 @@ impl Actor {
                 "container {id} is restarting, wait until the container is running"
             )),
             Refused::Removing => ContainerError::Removing(id.to_string()),
+            Refused::Closing => ContainerError::ShuttingDown,
             Refused::Stray => {
                 ContainerError::Conflict(format!("container {id} is in no state for that any more"))
             }
@@ -726,12 +732,17 @@ async fn next_found(looking: &mut Option<Looking>) -> Found {
     }
 }
 
-async fn until(deadline: Option<Timestamp>) {
+async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => {
-            let left = at.as_nanos().saturating_sub(Timestamp::now().as_nanos());
-            tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
-        }
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+/// The present.
+pub(crate) fn now() -> Now {
+    Now {
+        date: Timestamp::now(),
+        instant: Instant::now(),
     }
 }

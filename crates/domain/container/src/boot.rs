@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use berth_shim::{AdoptError, Task};
 use berth_store::Row;
-use berth_sys::cgroup;
 use berth_types::launch::ProcessIdentity;
 use berth_types::{ContainerId, Timestamp, chain, task};
 use tokio::task::JoinHandle;
@@ -24,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::actor::{self, Origin};
 use crate::effects;
 use crate::error::ContainerError;
+use crate::groups;
 use crate::lifecycle::{End, Input, Launched, Lifecycle};
 use crate::network;
 use crate::record::{Phase, Record};
@@ -225,7 +225,7 @@ pub(crate) fn begin_unseen(life: &mut Lifecycle, at: Timestamp) {
         at,
     };
     // A run that is in no state to begin has been seen.
-    let _ = life.step(Input::Started(launched));
+    let _ = life.step(Input::Started(launched), actor::now().instant);
 }
 
 /// When a run was over, as far as anybody knows.
@@ -290,12 +290,9 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
         }
     }
     let running = running(shared, known);
-    for name in cgroup::children(&shared.facts.cgroup_parent) {
-        let Ok(id) = name.parse::<ContainerId>() else {
-            continue;
-        };
+    for (id, path) in groups::found(shared, |id| known.contains(id)) {
         if !running.contains(&id) && !damaged.contains(&id) {
-            effects::kill_cgroup(shared, id);
+            effects::kill_group(id, &path);
             swept += 1;
         }
     }

@@ -21,10 +21,12 @@ use berth_types::launch::{
 use berth_types::{ContainerId, Timestamp, chain};
 
 use crate::error::ContainerError;
+use crate::groups;
 use crate::hostfiles;
 use crate::lifecycle::End;
 use crate::network;
 use crate::record::{Limits, Record};
+use crate::scopes;
 use crate::shared::Shared;
 use crate::spec;
 use crate::update;
@@ -152,10 +154,9 @@ pub(crate) fn launch(
         parked: wants,
     };
     let bytes = filter.as_ref().map(|f| f.as_bytes());
-    let task = shared
-        .launcher
-        .launch(&request, bytes, ends)
-        .map_err(launch_error)?;
+    let launched = shared.launcher.launch(&request, bytes, ends);
+    shared.networks.refill();
+    let task = launched.map_err(launch_error)?;
     failpoint::hit("start.launched");
     phase("engine: monitor", at);
     network::announce(shared, record, "connect");
@@ -223,6 +224,7 @@ pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> 
         shared.networks.cut(id);
     }
     shared.networks.detach(id);
+    scopes::leave(&shared.runtime_dir(id), id);
     match fs::remove_dir_all(shared.runtime_dir(id)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -245,8 +247,12 @@ pub(crate) fn end_without_word(shared: &Shared, id: ContainerId) -> End {
 
 /// Kills whatever is left in a container's control group and removes the group.
 pub(crate) fn kill_cgroup(shared: &Shared, id: ContainerId) {
-    let path = spec::cgroup_path(id, &shared.facts);
-    let result = cgroup::Cgroup::find(&path).and_then(|group| match group {
+    kill_group(id, &groups::path(shared, id));
+}
+
+/// Kills whatever is left in a group and removes it.
+pub(crate) fn kill_group(id: ContainerId, path: &str) {
+    let result = cgroup::Cgroup::find(path).and_then(|group| match group {
         Some(group) => group.kill_all().and_then(|()| group.remove()),
         None => Ok(()),
     });
@@ -268,7 +274,7 @@ pub(crate) fn signal(process: ProcessIdentity, number: i32) -> io::Result<()> {
 
 /// The control group of a container that runs.
 pub(crate) fn group(shared: &Shared, id: ContainerId) -> Result<cgroup::Cgroup, ContainerError> {
-    Ok(cgroup::Cgroup::open(&spec::cgroup_path(id, &shared.facts))?)
+    Ok(cgroup::Cgroup::open(&groups::path(shared, id))?)
 }
 
 /// Freezes the processes of a container or lets them go on; returns when they do. One that stands

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use berth_network::Endpoint;
-use berth_sys::cgroup;
 use berth_types::ContainerId;
 
 use crate::boot::ids_in;
+use crate::groups;
 use crate::record::{Network, Record};
 use crate::service::Containers;
 
@@ -81,10 +81,8 @@ impl Containers {
                 findings.push(finding("endpoint", &id, "has one, but does not run"));
             }
         }
-        for name in cgroup::children(&shared.facts.cgroup_parent) {
-            let Ok(id) = name.parse::<ContainerId>() else {
-                continue;
-            };
+        let known: HashSet<ContainerId> = shared.read_index().by_id.keys().copied().collect();
+        for (id, _) in groups::found(shared, |id| known.contains(id)) {
             if !running.contains(&id) {
                 findings.push(finding("control-group", &id, "has one, but does not run"));
             }

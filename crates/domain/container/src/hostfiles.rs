@@ -295,6 +295,7 @@ mod tests {
         );
         let facts = HostFacts {
             cgroup_parent: String::new(),
+            scopes: None,
             devices: vec![],
             hostname: "host".into(),
             capabilities: berth_sys::caps::CapSet::ALL,

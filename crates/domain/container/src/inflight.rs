@@ -9,11 +9,12 @@ pub(crate) fn kind(input: &Input) -> &'static str {
         Input::Signal { .. } => "signal",
         Input::Stop { .. } => "stop",
         Input::Restart { .. } => "restart",
+        Input::Close { .. } => "close",
         Input::Pause | Input::Frozen => "pause",
         Input::Unpause | Input::Thawed => "unpause",
         Input::Change => "change",
         Input::EngineStarted => "take-up",
-        Input::Tick(_) => "due",
+        Input::Tick => "due",
         Input::Remove { .. } | Input::RemoveDone | Input::RemoveFailed => "remove",
         Input::Ended(_) => "end",
     }

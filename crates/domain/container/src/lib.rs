@@ -14,6 +14,7 @@
 
 mod actor;
 mod boot;
+mod closing;
 mod create;
 mod effects;
 mod error;
@@ -23,6 +24,7 @@ mod execution;
 mod files;
 mod filters;
 mod fsck;
+mod groups;
 mod hostfiles;
 mod images;
 mod inflight;
@@ -35,6 +37,7 @@ mod network;
 mod process;
 mod record;
 mod restart;
+mod scopes;
 mod seccomp;
 mod service;
 mod shared;
@@ -50,6 +53,7 @@ mod verbs;
 
 pub use actor::Report;
 pub use boot::BootReport;
+pub use closing::Closed;
 pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
@@ -66,6 +70,7 @@ pub use record::{
     Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record,
     RestartPolicy, Restarts, Settings, State,
 };
+pub use scopes::Scopes;
 pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
 pub use shared::Deps;
 pub use signal::parse as parse_signal;

@@ -56,10 +56,15 @@ impl Place {
 }
 
 /// Gets a container the namespace that it joins, and leaves word of it in its runtime directory.
-/// Nothing for a container whose namespace is the host's or one that its clone makes.
+/// Nothing for a container whose namespace is the host's or one that its clone makes: an empty
+/// one, where none was made ahead.
 pub(crate) fn prepare(shared: &Shared, record: &Record) -> Result<Option<Place>, ContainerError> {
     match record.host.network {
-        Network::None | Network::Host => Ok(None),
+        Network::Host => Ok(None),
+        Network::None => Ok(shared.networks.take_empty().map(|namespace| Place {
+            namespace,
+            endpoint: None,
+        })),
         Network::Container(target) => Ok(Some(Place {
             namespace: namespace_of(shared, record, target)?,
             endpoint: None,

@@ -37,6 +37,7 @@ fn record(env: &[&str], tty: bool) -> Record {
 fn facts() -> HostFacts {
     HostFacts {
         cgroup_parent: "/berth".into(),
+        scopes: None,
         devices: vec![],
         hostname: "host".into(),
         capabilities: CapSet::ALL,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use berth_image::{Image, Images};
@@ -190,7 +191,11 @@ impl Containers {
     /// # Errors
     /// The program cannot be started; the container is as it was, with the reason in its state.
     pub async fn start(&self, caller: &Caller, key: &str) -> Result<Report, ContainerError> {
-        self.find(caller, key)?.step(Input::Start).await
+        let handle = self.find(caller, key)?;
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(ContainerError::ShuttingDown);
+        }
+        handle.step(Input::Start).await
     }
 
     /// Sends a signal, by name or number; empty for SIGKILL.
@@ -244,9 +249,9 @@ impl Containers {
     ) -> Result<Report, ContainerError> {
         let handle = self.find(caller, key)?;
         let settings = handle.snapshot.borrow().settings.clone();
-        let (signal, seconds, kill_at) = verbs::patience(&settings, timeout, signal)?;
+        let (signal, seconds, patience) = verbs::patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
-        let report = handle.step(Input::Stop { signal, kill_at }).await?;
+        let report = handle.step(Input::Stop { signal, patience }).await?;
         // Of the run that the request met: a restart may have been under way before it.
         let over = run_is_over(&watch.borrow());
         let ended = watch.wait_for(over);
@@ -505,11 +510,6 @@ impl Containers {
 pub(crate) fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send + use<> {
     let began = seen.state.started_at;
     move |now| !now.state.phase.is_live() || now.state.started_at != began
-}
-
-pub(crate) fn after(duration: Duration) -> Timestamp {
-    let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-    Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_add(nanos))
 }
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], ContainerError> {

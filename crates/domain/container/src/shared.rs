@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use berth_image::Images;
@@ -80,6 +81,8 @@ pub(crate) struct Shared {
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
     /// an owner is nobody's.
     swept: watch::Sender<bool>,
+    /// The machine goes down: nothing is started any more.
+    pub closing: AtomicBool,
 }
 
 /// Who is there, by id and by name.
@@ -124,6 +127,7 @@ impl Shared {
             pending: watch::Sender::new(0),
             search: watch::Sender::default(),
             swept: watch::Sender::new(false),
+            closing: AtomicBool::new(false),
         }
     }
 

@@ -8,6 +8,7 @@ use berth_types::launch::{Bundle, Launch, LogTarget, Rootfs, Stdin};
 use berth_types::oci::{self, Mount, Namespace, NamespaceKind};
 
 use crate::error::ContainerError;
+use crate::groups;
 use crate::limits;
 use crate::process;
 use crate::record::{HostSettings, Log, Network, Record};
@@ -54,6 +55,8 @@ pub fn default_paths() -> (Vec<String>, Vec<String>) {
 pub struct HostFacts {
     /// Control group that the engine's containers live below, absolute in the hierarchy.
     pub cgroup_parent: String,
+    /// Where systemd makes scopes for them, instead of groups there.
+    pub scopes: Option<std::sync::Arc<crate::Scopes>>,
     /// Device nodes of the host, for privileged containers.
     pub devices: Vec<oci::Device>,
     /// The host's own name, for containers that share its network.
@@ -150,9 +153,12 @@ pub fn hostname<'a>(record: &'a Record, facts: &'a HostFacts) -> &'a str {
     }
 }
 
-/// The control group of a container, absolute in the hierarchy.
+/// The control group that a container is started in, absolute in the hierarchy.
 pub fn cgroup_path(id: ContainerId, facts: &HostFacts) -> String {
-    format!("{}/{}", facts.cgroup_parent.trim_end_matches('/'), id)
+    match &facts.scopes {
+        Some(scopes) => scopes.group(id),
+        None => groups::plain(id, facts),
+    }
 }
 
 /// The capabilities of a container: Docker's default fourteen, or all, with what the request

@@ -27,6 +27,7 @@ fn record(host: HostSettings) -> Record {
 fn facts() -> HostFacts {
     HostFacts {
         cgroup_parent: "/berth/01020304".into(),
+        scopes: None,
         devices: vec![],
         hostname: "host".into(),
         capabilities: CapSet::ALL,

@@ -248,11 +248,11 @@ impl Threads {
         // Given up by the thread when it is done, and by nobody else.
         let place = Arc::new(Mutex::new(place));
         let held = Arc::clone(&place);
-        let thread = tokio::task::spawn_blocking(move || {
+        let thread = tokio::task::spawn_blocking(task::blocking(move || {
             let done = job();
             drop((held, share));
             done
-        });
+        }));
         self.wait(work, thread, &place, left).await
     }
 

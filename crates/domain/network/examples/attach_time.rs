@@ -25,6 +25,7 @@ fn measure() -> std::io::Result<()> {
         masquerade: true,
         forward: true,
         firewall: true,
+        spares: 0,
     });
     let port = |number: u8| PortRequest {
         protocol: Protocol::Tcp,

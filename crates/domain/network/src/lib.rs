@@ -12,6 +12,7 @@ mod pool;
 mod ports;
 mod resolvers;
 mod service;
+mod spares;
 mod subnet;
 mod sysctl;
 mod wait;

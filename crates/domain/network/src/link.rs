@@ -12,13 +12,16 @@ use berth_types::{ContainerId, InstallId};
 
 use crate::bridge::Bridge;
 use crate::error::NetworkError;
+use crate::network::random_hex;
 use crate::sysctl;
 
 /// What the link is called inside.
-const INSIDE: &str = "eth0";
+pub(crate) const INSIDE: &str = "eth0";
 /// Its number inside: fixed, so that one request can make the link and the next ones speak of
 /// it, and above those of the tunnel links that some kernels put into every namespace.
-const INSIDE_INDEX: u32 = 16;
+pub(crate) const INSIDE_INDEX: u32 = 16;
+/// Hardware address of a link that is nobody's yet.
+pub(crate) const NO_MAC: [u8; 6] = [0x02, 0x42, 0, 0, 0, 0];
 /// A container on the default network has no IPv6, and believes no router that offers it.
 const INSIDE_SETTINGS: [(&str, &str); 2] = [("accept_ra", "0"), ("disable_ipv6", "1")];
 /// Says whether packets between ports of a bridge pass the firewall.
@@ -52,8 +55,7 @@ pub(crate) fn make(
     install: InstallId,
     wanted: &Wanted,
 ) -> Result<OwnedFd, NetworkError> {
-    let (namespace, mut inside) =
-        netns::create(prepare).map_err(kernel("cannot make a network namespace"))?;
+    let (namespace, mut inside) = self::namespace()?;
     let address = route::Address {
         link: INSIDE_INDEX,
         address: wanted.address,
@@ -76,22 +78,51 @@ pub(crate) fn make(
     let what = format!("cannot make the link {} of a container", wanted.name);
     inside.transact(requests).map_err(kernel(what))?;
 
-    let what = format!(
-        "cannot connect the link {} to the bridge {}",
-        wanted.name, bridge.name
-    );
     let alias = format!("{}{}", alias_prefix(install), wanted.id);
-    let joined = join(host, bridge, &wanted.name, &alias, wanted.talk).and_then(|()| {
+    connect(host, &mut inside, bridge, &wanted.name, &alias, wanted.talk)?;
+    Ok(namespace)
+}
+
+/// A new namespace, with a socket in it.
+pub(crate) fn namespace() -> Result<(OwnedFd, Socket), NetworkError> {
+    netns::create(prepare).map_err(kernel("cannot make a network namespace"))
+}
+
+/// Makes the host's end of a new link a port of the bridge. Both ends carry packets when it is
+/// done.
+pub(crate) fn connect(
+    host: &mut Socket,
+    inside: &mut Socket,
+    bridge: &Bridge,
+    name: &str,
+    alias: &str,
+    talk: bool,
+) -> Result<(), NetworkError> {
+    let joined = join(host, bridge, name, alias, talk).and_then(|()| {
         // That a link has its other end now is worked through in a queue of the kernel, and what
         // is sent before is dropped; a first question would be repeated only after a second. To
         // ask for a link makes the kernel do that work at once (Linux 6.8; earlier ones do it
         // when they do).
-        route::link_named(host, &wanted.name)?;
-        route::link_numbered(&mut inside, INSIDE_INDEX)?;
+        route::link_named(host, name)?;
+        route::link_numbered(inside, INSIDE_INDEX)?;
         route::link_numbered(host, bridge.index())
     });
+    let what = format!(
+        "cannot connect the link {name} to the bridge {}",
+        bridge.name
+    );
     joined.map_err(|source| not_joined(&bridge.name, what, source))?;
-    Ok(namespace)
+    Ok(())
+}
+
+/// Whether packets between ports of a bridge pass the firewall.
+pub(crate) fn through_firewall() -> bool {
+    std::fs::read(BRIDGE_FIREWALL).is_ok_and(|value| value.starts_with(b"1"))
+}
+
+/// A name for the host's end of a link.
+pub(crate) fn random_name() -> Result<String, NetworkError> {
+    Ok(format!("veth{:.7}", random_hex::<4>()?))
 }
 
 /// The kernel numbers the ports of a bridge with ten bits (`BR_MAX_PORTS`), whatever the subnet
@@ -113,8 +144,7 @@ pub(crate) fn join(
     alias: &str,
     talk: bool,
 ) -> io::Result<()> {
-    let through_firewall =
-        std::fs::read(BRIDGE_FIREWALL).is_ok_and(|value| value.starts_with(b"1"));
+    let through_firewall = through_firewall();
     let port = route::Port {
         name,
         bridge: bridge.index(),

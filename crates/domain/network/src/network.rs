@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use berth_sys::ahead::Stock;
+use berth_sys::netlink::socket::Socket;
 use berth_sys::netlink::{conntrack, route};
 use berth_sys::netns;
 use berth_sys::rustix::rand::{GetRandomFlags, getrandom};
@@ -26,6 +28,7 @@ use crate::link::{self, kernel};
 use crate::pool::{Pool, Refusal};
 use crate::ports::Ports;
 use crate::service::{NetworkConfig, Summary};
+use crate::spares::{Linked, Maker};
 use crate::subnet::Subnet;
 use crate::sysctl;
 
@@ -43,9 +46,12 @@ const FORGOTTEN_MAX: usize = 16;
 pub(crate) struct Network {
     config: NetworkConfig,
     id: String,
-    bridge: Bridge,
+    bridge: Arc<Bridge>,
     /// The namespace of the host, where the bridge is.
-    home: OwnedFd,
+    home: Arc<OwnedFd>,
+    maker: Arc<Maker>,
+    /// Links made ahead; none before the first sweep.
+    spares: OnceLock<Stock<Linked>>,
     firewall: Option<Firewall>,
     forwarder: Mutex<Option<Forwarder>>,
     /// Held by who makes the bridge again.
@@ -82,8 +88,9 @@ impl Network {
     /// Makes the bridge and the firewall table, or takes them up.
     pub(crate) fn open(config: &NetworkConfig, name: &str) -> Result<Self, NetworkError> {
         let mut socket = route::open().map_err(kernel("cannot open a netlink socket"))?;
-        let bridge = bridge::ensure(config, name, &mut socket)?;
+        let bridge = Arc::new(bridge::ensure(config, name, &mut socket)?);
         let home = netns::current().map_err(kernel("cannot open the network namespace"))?;
+        let home = Arc::new(home);
         let subnet = bridge.subnet;
         let range = match config
             .pool
@@ -126,6 +133,12 @@ impl Network {
         Ok(Self {
             id: network_id(config, name),
             config: config.clone(),
+            maker: Arc::new(Maker {
+                config: config.clone(),
+                home: Arc::clone(&home),
+                bridge: Arc::clone(&bridge),
+            }),
+            spares: OnceLock::new(),
             home,
             firewall,
             forwarder: Mutex::new(None),
@@ -258,21 +271,15 @@ impl Network {
         let mtu = bridge::mtu(&self.config, &mut host);
         let mut wanted = link::Wanted {
             id,
-            name: link_name()?,
+            name: link::random_name()?,
             address,
             mac,
             mtu,
             talk: self.config.talk,
         };
-        let install = self.config.install_id;
-        let seen = self.bridge.index();
-        let namespace = match link::make(&mut host, &self.home, &self.bridge, install, &wanted) {
-            Err(_) if self.mend(seen)? => {
-                // The first one's link goes when the kernel has time: a name of its own.
-                wanted.name = link_name()?;
-                link::make(&mut host, &self.home, &self.bridge, install, &wanted)?
-            }
-            made => made?,
+        let namespace = match self.take_spare(&mut host, &mut wanted) {
+            Some(namespace) => namespace,
+            None => self.make_link(&mut host, &mut wanted)?,
         };
         self.publish(&published, address)?;
         let endpoint = Endpoint {
@@ -292,6 +299,35 @@ impl Network {
             namespace,
             endpoint,
         })
+    }
+
+    fn take_spare(&self, host: &mut Socket, wanted: &mut link::Wanted) -> Option<OwnedFd> {
+        let stock = self.spares.get()?;
+        std::iter::from_fn(|| stock.take()).find_map(|spare| self.maker.dress(spare, host, wanted))
+    }
+
+    fn make_link(
+        &self,
+        host: &mut Socket,
+        wanted: &mut link::Wanted,
+    ) -> Result<OwnedFd, NetworkError> {
+        let install = self.config.install_id;
+        let seen = self.bridge.index();
+        match link::make(host, &self.home, &self.bridge, install, wanted) {
+            Err(_) if self.mend(seen)? => {
+                // The first one's link goes when the kernel has time: a name of its own.
+                wanted.name = link::random_name()?;
+                link::make(host, &self.home, &self.bridge, install, wanted)
+            }
+            made => made,
+        }
+    }
+
+    /// Says that this is a good moment to make links ahead.
+    pub(crate) fn refill(&self) {
+        if let Some(stock) = self.spares.get() {
+            stock.refill();
+        }
     }
 
     fn publish(&self, ports: &[Published], address: Ipv4Addr) -> Result<(), NetworkError> {
@@ -359,11 +395,7 @@ fn network_id(config: &NetworkConfig, bridge: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-fn link_name() -> Result<String, NetworkError> {
-    Ok(format!("veth{:.7}", random_hex::<4>()?))
-}
-
-fn random_hex<const BYTES: usize>() -> Result<String, NetworkError> {
+pub(crate) fn random_hex<const BYTES: usize>() -> Result<String, NetworkError> {
     let mut random = [0; BYTES];
     getrandom(&mut random, GetRandomFlags::empty())
         .map_err(|error| kernel("cannot draw a random number")(error.into()))?;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 
+use berth_sys::ahead::Stock;
 use berth_types::{ContainerId, InstallId};
 
 use crate::endpoint::{AttachRequest, Attachment, Endpoint};
 use crate::error::NetworkError;
 use crate::network::Network;
+use crate::spares::Empty;
 use crate::{resolvers, warnings};
 
 /// How the default network is set up, from the engine's flags.
@@ -33,6 +36,8 @@ pub struct NetworkConfig {
     pub forward: bool,
     /// Whether firewall rules are made at all (`--iptables`).
     pub firewall: bool,
+    /// How many network namespaces of each kind are made ahead of the containers that get them.
+    pub spares: usize,
 }
 
 /// Name servers that work from inside a container on the default network.
@@ -73,6 +78,8 @@ struct Inner {
     config: NetworkConfig,
     /// The default network, or why there is none.
     network: Result<Network, String>,
+    /// Namespaces for containers without a network; none before the first sweep.
+    empty: OnceLock<Stock<Empty>>,
 }
 
 impl Networks {
@@ -92,7 +99,11 @@ impl Networks {
             }),
         };
         Self {
-            inner: Arc::new(Inner { config, network }),
+            inner: Arc::new(Inner {
+                config,
+                network,
+                empty: OnceLock::new(),
+            }),
         }
     }
 
@@ -142,9 +153,33 @@ impl Networks {
 
     /// Gives back what nobody of `live` has: after a boot, when all were adopted. From now on the
     /// firewall table says what this engine knows, and no more.
+    ///
+    /// From now on namespaces are made ahead, too, [`NetworkConfig::spares`] of each kind.
     pub fn sweep(&self, live: &BTreeSet<ContainerId>) {
         if let Ok(network) = self.network() {
             network.sweep(live);
+        }
+        if self.inner.empty.get().is_none() {
+            match Stock::open("spare-netns", self.inner.config.spares, Empty::make) {
+                Ok(stock) => drop(self.inner.empty.set(stock)),
+                Err(error) => tracing::warn!(%error, "no network namespaces are made ahead"),
+            }
+        }
+    }
+
+    /// A namespace for a container without a network, its loopback up, if one was made ahead. It
+    /// is gone with the last descriptor and process.
+    pub fn take_empty(&self) -> Option<OwnedFd> {
+        Some(self.inner.empty.get()?.take()?.0)
+    }
+
+    /// Says that this is a good moment to make namespaces ahead: a start has just been done.
+    pub fn refill(&self) {
+        if let Some(stock) = self.inner.empty.get() {
+            stock.refill();
+        }
+        if let Ok(network) = self.network() {
+            network.refill();
         }
     }
 
@@ -172,8 +207,12 @@ impl Networks {
     }
 
     /// Takes away what was made on the host and is of no use without containers: at an orderly
-    /// end of an engine that has none left on the network.
+    /// end of an engine that has none left on the network. What was made ahead is given up in any
+    /// case.
     pub fn close(&self) {
+        if let Some(stock) = self.inner.empty.get() {
+            drop(stock.close());
+        }
         if let Ok(network) = self.network() {
             network.close();
         }

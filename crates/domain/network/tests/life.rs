@@ -533,3 +533,56 @@ fn an_engine_that_knows_not_who_runs_leaves_everything() {
         assert!(!links().contains(&"docker0".to_owned()));
     });
 }
+
+#[test]
+fn a_link_made_ahead_is_a_link_like_any_other_and_goes_with_its_engine() {
+    on_a_host(|lan| {
+        let ahead = || NetworkConfig {
+            spares: 2,
+            ..config()
+        };
+        let spare_links = || {
+            let links = route::links(&mut route::open().unwrap()).unwrap();
+            let spare = links.into_iter().filter(|l| l.alias.ends_with(":spare"));
+            spare.map(|link| link.name).collect::<BTreeSet<_>>()
+        };
+        let networks = Networks::open(ahead());
+        assert!(spare_links().is_empty());
+        networks.sweep(&BTreeSet::new());
+        eventually("two links", || spare_links().len() == 2);
+        eventually("an empty namespace", || networks.take_empty().is_some());
+        let before = spare_links();
+        let first = attach(&networks, 1, &[publish(ALL, 8080, 80)]);
+        assert!(before.contains(&first.endpoint.link));
+        assert_eq!(first.endpoint.address, Ipv4Addr::new(172, 17, 0, 2));
+        serve(&first.namespace, 80);
+        ask_from(&lan.namespace, to(HOST, 8080)).unwrap();
+        ask(to(first.endpoint.address, 80)).unwrap();
+        networks.refill();
+        eventually("another one", || spare_links().len() == 2);
+
+        // Without the bridge they are of no use, and another one has them back.
+        let mut socket = route::open().unwrap();
+        let bridge = route::link_named(&mut socket, "docker0").unwrap().unwrap();
+        socket
+            .transact(vec![route::remove_link(bridge.index)])
+            .unwrap();
+        let second = attach(&networks, 2, &[]);
+        ask_from(&second.namespace, to(first.endpoint.address, 80)).unwrap();
+
+        // Killed: the kernel takes them, or the next engine does.
+        let left = spare_links();
+        drop(networks);
+        let again = Networks::open(ahead());
+        again.adopt(id(1), &first.endpoint).unwrap();
+        again.adopt(id(2), &second.endpoint).unwrap();
+        again.sweep(&BTreeSet::from([id(1), id(2)]));
+        assert!(left.is_disjoint(&links().into_iter().collect()));
+        eventually("new ones", || spare_links().len() == 2);
+        again.detach(id(1));
+        again.detach(id(2));
+        drop((first.namespace, second.namespace));
+        again.close();
+        assert!(spare_links().is_empty());
+    });
+}

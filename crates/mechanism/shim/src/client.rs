@@ -5,30 +5,37 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use berth_sys::ahead::Stock;
 use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use berth_sys::rustix::fs::{FlockOperation, flock, inotify};
 use berth_sys::rustix::io::Errno;
-use berth_sys::{memfd, pidfd, process, socket, spawn};
+use berth_sys::{memfd, pidfd, process, socket};
 use berth_types::ContainerId;
 use berth_types::launch::PROTOCOL_VERSION;
 use berth_types::task::{Wait, waits};
 
-use crate::launcher::{AdoptError, LaunchError, Launcher, Task};
+use crate::SOCKET_NAME;
+use crate::launcher::{AdoptError, LaunchError, Launcher, Placement, Task};
 use crate::protocol::{
     Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Running,
 };
-use crate::{PROGRAM_NAME, SOCKET_NAME};
 
+mod spares;
 mod task;
 
+use spares::Waiting;
 use task::ShimTask;
 
 const SIGKILL: i32 = 9;
 
 /// Longest silence of a monitor during a start before it is killed, its container with it.
 const START_SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// Longest time that a further process takes to its program.
+const EXEC_SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Longest silence of a running monitor that was asked something.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -42,24 +49,109 @@ const REAP_MAX: Duration = Duration::from_secs(10);
 /// Starts `berth-shim` processes from a sealed copy of the program.
 #[derive(Debug)]
 pub struct ShimLauncher {
-    program: OwnedFd,
+    program: Arc<OwnedFd>,
+    spares: Stock<Waiting>,
     exec_root: PathBuf,
     data_root: PathBuf,
+    placement: Option<Arc<dyn Placement>>,
 }
 
 impl ShimLauncher {
     /// Copies the program once. Containers of a container directory are below
     /// `DATA_ROOT/containers/<id>`, their sockets below `EXEC_ROOT/containers/<id>`; both exist
-    /// before a launch.
+    /// before a launch. `spares` monitors are spawned ahead of the launches that need them, and wait.
     ///
     /// # Errors
     /// When the program cannot be read or copied.
-    pub fn new(program: &Path, exec_root: &Path, data_root: &Path) -> io::Result<Self> {
+    pub fn new(
+        program: &Path,
+        exec_root: &Path,
+        data_root: &Path,
+        spares: usize,
+    ) -> io::Result<Self> {
+        let copy = memfd::sealed_copy(&mut File::open(program)?, c"berth-shim")?;
+        let program = Arc::new(copy);
+        let own = Arc::clone(&program);
         Ok(Self {
-            program: memfd::sealed_copy(&mut File::open(program)?, c"berth-shim")?,
+            // Whatever hinders a spare hinders the next start, which says why.
+            spares: Stock::open("spare-monitors", spares, move || Waiting::new(&own).ok())?,
+            program,
             exec_root: exec_root.to_owned(),
             data_root: data_root.to_owned(),
+            placement: None,
         })
+    }
+
+    /// Ends the monitors that wait, and spawns no more. Containers go on.
+    pub fn close(&self) {
+        drop(self.spares.close());
+    }
+
+    /// Asks a monitor for the container: one that waits, or a new one.
+    fn ask(
+        &self,
+        request: &LaunchRequest,
+        filter: Option<&[u8]>,
+        descriptors: &[OwnedFd],
+        directory: &Path,
+    ) -> Result<Asked, LaunchError> {
+        let order = Order::new(request, filter);
+        // One that did not take the whole order starts nothing: another one may.
+        while let Some(mut spare) = self.spares.take() {
+            self.place(request, spare.pid(), directory)?;
+            let sent = spare
+                .channel()
+                .map(|channel| order.send(channel, descriptors));
+            if let Some(Ok(())) = sent
+                && let Some((channel, monitor)) = spare.into_parts()
+            {
+                return Ok(Asked {
+                    channel,
+                    monitor,
+                    greeted: true,
+                    sent: Ok(()),
+                });
+            }
+        }
+        let name = request.launch.id.to_string();
+        let (mut channel, monitor) =
+            spares::spawn_monitor(&self.program, &name).map_err(LaunchError::Spawn)?;
+        if let Err(error) = self.place(request, monitor.pid, directory) {
+            let _ = pidfd::send_signal(&monitor.pidfd, SIGKILL);
+            wait_and_reap(&monitor.pidfd);
+            return Err(error);
+        }
+        let sent = channel
+            .send(&Message::Hello, &[])
+            .and_then(|()| order.send(&mut channel, descriptors));
+        Ok(Asked {
+            channel,
+            monitor: Arc::new(monitor.pidfd),
+            greeted: false,
+            sent,
+        })
+    }
+
+    /// Puts a monitor where it belongs, before it makes anything.
+    fn place(
+        &self,
+        request: &LaunchRequest,
+        monitor: i32,
+        directory: &Path,
+    ) -> Result<(), LaunchError> {
+        let Some(placement) = &self.placement else {
+            return Ok(());
+        };
+        let placed = placement.place(request.launch.id, monitor, directory);
+        placed.map_err(LaunchError::Place)
+    }
+
+    /// Lets `placement` put each monitor where it belongs; without it they stay where the engine
+    /// is.
+    #[must_use]
+    pub fn placed_by(mut self, placement: Arc<dyn Placement>) -> Self {
+        self.placement = Some(placement);
+        self
     }
 
     fn runtime_directory(&self, id: &ContainerId) -> PathBuf {
@@ -100,26 +192,18 @@ impl Launcher for ShimLauncher {
         let mut descriptors = vec![open_directory(&self.state_directory(id))?, runtime];
         descriptors.extend(parked);
 
-        let (ours, theirs) = UnixStream::pair().map_err(LaunchError::Spawn)?;
-        ours.set_read_timeout(Some(START_SILENCE_MAX))
-            .and_then(|()| ours.set_write_timeout(Some(START_SILENCE_MAX)))
-            .map_err(LaunchError::Spawn)?;
-        let name = id.to_string();
-        let monitor = spawn::spawn(
-            self.program.as_fd(),
-            PROGRAM_NAME,
-            name.as_ref(),
-            theirs.into(),
-        )
-        .map_err(LaunchError::Spawn)?;
-        let mut channel = Channel::new(ours);
+        let mut asked = self.ask(request, filter, &descriptors, &runtime_directory)?;
+        drop(descriptors);
         let waits = waits(Wait::Monitor, Some(START_SILENCE_MAX));
-        let answered = converse(&mut channel, request, filter, descriptors);
+        let answer = asked.answer();
         drop(waits);
-        match answered {
+        self.spares.refill();
+        let Asked {
+            channel, monitor, ..
+        } = asked;
+        match answer {
             Ok((running, init)) => {
                 let link = nonblocking(channel).map_err(LaunchError::Monitor)?;
-                let monitor = monitor.pidfd;
                 Ok(Box::new(ShimTask {
                     running,
                     init,
@@ -131,9 +215,9 @@ impl Launcher for ShimLauncher {
             Err(error) => {
                 // It ends by itself after FAILED; after anything else it must not start late.
                 if !matches!(error, LaunchError::Start(_)) {
-                    let _ = pidfd::send_signal(&monitor.pidfd, SIGKILL);
+                    let _ = pidfd::send_signal(&monitor, SIGKILL);
                 }
-                wait_and_reap(&monitor.pidfd);
+                wait_and_reap(&monitor);
                 Err(error)
             }
         }
@@ -212,7 +296,7 @@ impl ShimLauncher {
         };
         // The descriptor is opened first: if the number then still belongs to the process that
         // answered, the descriptor is that process.
-        let monitor = pidfd::open(peer.pid)?;
+        let monitor = Arc::new(pidfd::open(peer.pid)?);
         if process::identity(peer.pid)? != running.monitor {
             let text = format!("the monitor of container {id} is not the process that listens");
             return Err(io::Error::other(text).into());
@@ -229,49 +313,74 @@ impl ShimLauncher {
     }
 }
 
-/// The engine's half of a start.
-fn converse(
-    channel: &mut Channel,
-    request: &LaunchRequest,
-    filter: Option<&[u8]>,
-    descriptors: Vec<OwnedFd>,
-) -> Result<(Running, OwnedFd), LaunchError> {
-    // A monitor that refuses has said why before our writing fails: hear it out in any case.
-    let asked = ask(channel, request, filter, &descriptors);
-    drop(descriptors);
-    let mut received = Vec::new();
-    let answer = channel
-        .receive(&mut received)
-        .and_then(|hello| match hello {
-            Message::Hello => channel.receive(&mut received),
-            _ => Err(ChannelError::Unexpected),
-        });
-    match (answer, asked) {
-        (Ok(Message::Started(running)), _) => match received.pop() {
-            Some(init) => Ok((running, init)),
-            None => Err(launch_error(ChannelError::Unexpected)),
-        },
-        (Ok(Message::Failed(failure)), _) => Err(LaunchError::Start(failure)),
-        (Ok(_), _) => Err(launch_error(ChannelError::Unexpected)),
-        (Err(ChannelError::Io(_)), Err(error)) | (Err(error), _) => Err(launch_error(error)),
+/// What a monitor is told at a start.
+struct Order {
+    launch: Message,
+    filter: Message,
+}
+
+impl Order {
+    fn new(request: &LaunchRequest, filter: Option<&[u8]>) -> Self {
+        Self {
+            launch: Message::Launch(Box::new(request.clone())),
+            filter: Message::Filter(filter.unwrap_or_default().to_vec()),
+        }
+    }
+
+    fn send(&self, channel: &mut Channel, descriptors: &[OwnedFd]) -> Result<(), ChannelError> {
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        channel.send(&self.launch, &descriptors)?;
+        channel.send(&self.filter, &[])
     }
 }
 
-fn ask(
-    channel: &mut Channel,
-    request: &LaunchRequest,
-    filter: Option<&[u8]>,
-    descriptors: &[OwnedFd],
-) -> Result<(), ChannelError> {
-    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-    channel.send(&Message::Hello, &[])?;
-    channel.send(&Message::Launch(Box::new(request.clone())), &descriptors)?;
-    channel.send(&Message::Filter(filter.unwrap_or_default().to_vec()), &[])
+/// A monitor that was asked for a container.
+struct Asked {
+    channel: Channel,
+    monitor: Arc<OwnedFd>,
+    /// Whether it has said HELLO already.
+    greeted: bool,
+    sent: Result<(), ChannelError>,
+}
+
+impl Asked {
+    /// Waits for its answer. One that refuses has said why before our writing fails: it is heard
+    /// out in any case.
+    fn answer(&mut self) -> Result<(Running, OwnedFd), LaunchError> {
+        let mut received = Vec::new();
+        let hello = match self.greeted {
+            true => Ok(Message::Hello),
+            false => self.channel.receive(&mut received),
+        };
+        let answer = hello.and_then(|hello| match hello {
+            Message::Hello => self.channel.receive(&mut received),
+            _ => Err(ChannelError::Unexpected),
+        });
+        let sent = std::mem::replace(&mut self.sent, Ok(()));
+        match (answer, sent) {
+            (Ok(Message::Started(running)), _) => match received.pop() {
+                Some(init) => Ok((running, init)),
+                None => Err(launch_error(ChannelError::Unexpected)),
+            },
+            (Ok(Message::Failed(failure)), _) => Err(LaunchError::Start(failure)),
+            (Ok(_), _) => Err(launch_error(ChannelError::Unexpected)),
+            (Err(ChannelError::Io(_)), Err(error)) | (Err(error), _) => Err(launch_error(error)),
+        }
+    }
 }
 
 fn launch_error(error: ChannelError) -> LaunchError {
     match error {
         ChannelError::Frame(error) => LaunchError::Protocol(error),
+        // A socket's time limit is told as either.
+        ChannelError::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ) =>
+        {
+            LaunchError::Silent
+        }
         ChannelError::Io(error) => LaunchError::Monitor(error),
         other => LaunchError::Monitor(io::Error::other(other)),
     }

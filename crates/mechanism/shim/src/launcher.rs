@@ -35,6 +35,16 @@ pub trait Launcher: Send + Sync + 'static {
     fn adopt(&self, id: &ContainerId) -> Result<Box<dyn Task>, AdoptError>;
 }
 
+/// Puts a monitor that was just started where it belongs, and with it the container that it is about
+/// to make.
+pub trait Placement: std::fmt::Debug + Send + Sync {
+    /// Returns when the process is in place. `runtime` is the container's runtime directory.
+    ///
+    /// # Errors
+    /// Then the monitor is ended, and what was made for it alone goes with it.
+    fn place(&self, id: ContainerId, monitor: i32, runtime: &std::path::Path) -> io::Result<()>;
+}
+
 /// A container that runs, or ran until a moment ago.
 pub trait Task: Send + Sync {
     /// Its init, and how it started; without the phases where the container was adopted.
@@ -120,11 +130,19 @@ pub enum LaunchError {
     /// The monitor's program cannot be copied or executed.
     #[error("start the container's monitor")]
     Spawn(#[source] io::Error),
+    /// The monitor cannot be put where it belongs.
+    #[error("find a place for the container's monitor")]
+    Place(#[source] io::Error),
     /// The monitor ended or fell silent before the container ran.
     #[error(
         "the container's monitor ended before the container ran; try again, and see the kernel log if it happens twice"
     )]
     Monitor(#[source] io::Error),
+    /// The monitor says nothing; it is not waited for any longer.
+    #[error(
+        "the container's monitor fell silent: something that the program needs, such as a file system that is mounted for it, hangs in the kernel"
+    )]
+    Silent,
     /// The monitor's answer cannot be understood.
     #[error("talk to the container's monitor; is its program from another version?")]
     Protocol(#[source] FrameError),

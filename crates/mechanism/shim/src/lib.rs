@@ -15,7 +15,7 @@ pub mod protocol;
 mod client;
 
 pub use client::ShimLauncher;
-pub use launcher::{AdoptError, ExecTask, LaunchError, Launcher, Task};
+pub use launcher::{AdoptError, ExecTask, LaunchError, Launcher, Placement, Task};
 pub use protocol::{AttachWant, ExecRequest, LaunchRequest, Role, TerminalState};
 
 /// The monitor's listening socket in the runtime directory of its container, mode 0600.
@@ -23,3 +23,7 @@ pub const SOCKET_NAME: &str = "monitor.sock";
 
 /// What `ps` shows as the monitor's program name, and its `comm`.
 pub const PROGRAM_NAME: &str = "berth-shim";
+
+/// The argument of a monitor that waits for a container, as long as the id that takes its place.
+pub const SPARE_ARGUMENT: &str = "spare                                                           ";
+const _: () = assert!(SPARE_ARGUMENT.len() == 64);

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
 use berth_shim::protocol::{CONNECTIONS_MAX, Frame, Message};
-use berth_shim::{AdoptError, LaunchError, Launcher, SOCKET_NAME};
+use berth_shim::{AdoptError, LaunchError, Launcher, SOCKET_NAME, SPARE_ARGUMENT};
 use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
 use berth_sys::rustix::fs::{FlockOperation, flock};
 use berth_sys::{pidfd, process, socket};
@@ -43,6 +43,50 @@ fn output_is_logged_and_the_exit_recorded() {
         Some(3),
         "ESRCH"
     );
+}
+
+fn wait_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Some(found) => return found,
+            None => assert!(std::time::Instant::now() < end, "it does not come"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Our children with this argument.
+fn named(argument: &str) -> Vec<i32> {
+    let me = std::process::id().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_it = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit(") ").next().and_then(|t| t.split(' ').nth(1));
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        parent == Some(me.as_str()) && line.split(|b| *b == 0).any(|w| w == argument.as_bytes())
+    };
+    numbers.filter(is_it).collect()
+}
+
+#[test]
+fn a_spare_monitor_becomes_a_containers_and_a_dead_one_is_replaced() {
+    let place = Place::new("exec sleep 1000");
+    let launcher = place.launcher_with(1);
+    let spare = || wait_until(|| named(SPARE_ARGUMENT).first().copied());
+    let first = spare();
+    pidfd::send_signal(pidfd::open(first).unwrap(), 9).unwrap();
+    let second = wait_until(|| named(SPARE_ARGUMENT).into_iter().find(|pid| *pid != first));
+
+    let mut task = launcher.launch(&place.request, None, Vec::new()).unwrap();
+    assert_eq!(task.monitor().pid, second);
+    assert_eq!(named(&place.id.to_string()), [second]);
+    assert!(![first, second].contains(&spare()));
+    task.signal(9).unwrap();
+    assert_eq!(exit_of(&mut task).unwrap().code, 137);
+    launcher.close();
+    assert!(named(SPARE_ARGUMENT).is_empty());
 }
 
 #[test]

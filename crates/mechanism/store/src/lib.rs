@@ -17,6 +17,7 @@ mod events;
 pub mod failpoint;
 mod key;
 mod rows;
+pub mod simulated;
 mod table;
 mod txn;
 mod writer;

@@ -189,7 +189,8 @@ impl Writer {
         self.room.announce();
     }
 
-    fn serve(&mut self, mut batch: Vec<Box<dyn Job>>) {
+    /// Runs, commits and answers what came together.
+    pub(crate) fn serve(&mut self, mut batch: Vec<Box<dyn Job>>) {
         self.counters
             .operations
             .fetch_add(batch.len() as u64, Ordering::Relaxed);

@@ -10,6 +10,7 @@
 
 pub use rustix;
 
+pub mod ahead;
 pub mod arch;
 pub mod caps;
 pub mod cgroup;
@@ -29,4 +30,6 @@ pub mod pty;
 pub mod seccomp;
 pub mod socket;
 pub mod spawn;
+pub mod systemd;
+pub mod title;
 pub mod unread;

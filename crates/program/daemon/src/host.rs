@@ -32,6 +32,8 @@ pub struct Host {
     pub memory: u64,
     /// Version of the control groups in use, 1 or 2.
     pub cgroup_version: u8,
+    /// Who makes containers' control groups: `cgroupfs` or `systemd`.
+    pub cgroup_driver: &'static str,
     /// Whether swap can be limited.
     pub swap_limit: bool,
 }
@@ -58,6 +60,7 @@ impl Host {
             cpus: u32::try_from(cpus).unwrap_or(1),
             memory: memory(),
             cgroup_version: layout,
+            cgroup_driver: "cgroupfs",
             swap_limit: layout == 2
                 || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
         }

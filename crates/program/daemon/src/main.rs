@@ -5,11 +5,13 @@ mod across;
 mod config;
 mod host;
 mod http;
+mod neighbour;
 mod rest;
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,9 +20,10 @@ use anyhow::Context as _;
 use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
 use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
-use berth_shim::ShimLauncher;
+use berth_shim::{Placement, ShimLauncher};
 use berth_storage::Storage;
 use berth_store::Db;
+use berth_sys::systemd::listeners;
 use berth_types::{Caller, InstallId, Timestamp, chain};
 use berth_unpack::Unpacker;
 use hyper::Request;
@@ -56,7 +59,15 @@ fn main() -> ExitCode {
         }
     };
     init_log(&config);
-    match run(*config) {
+    // Before anything is opened: the descriptors are known by their numbers.
+    let passed = match listeners() {
+        Ok(passed) => passed,
+        Err(error) => {
+            eprintln!("berthd: {}", chain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(*config, passed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("berthd: {error:#}");
@@ -79,7 +90,7 @@ fn init_log(config: &Config) {
         .init();
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
     anyhow::ensure!(
         berth_sys::rustix::process::geteuid().is_root(),
         "the engine makes namespaces and mounts and has to run as root"
@@ -91,13 +102,17 @@ fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the engine's threads")?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, passed));
     // A thread that hangs in the kernel is not waited for: it goes with the process.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !config.passed_sockets || !passed.is_empty(),
+        "no sockets found via socket activation: make sure the service was started by systemd"
+    );
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
@@ -111,13 +126,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let storage =
         Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
-    let launcher = ShimLauncher::new(&shim, &config.exec_root, &config.data_root)
+    let (run, data) = (&config.exec_root, &config.data_root);
+    let mut launcher = ShimLauncher::new(&shim, run, data, config.spares.monitors)
         .context("cannot prepare the monitor's program")?;
-    let host = Arc::new(Host::read());
-    let cgroup_parent = format!("{}/{}", config.cgroup_parent, db.install_id());
-    make_cgroup(&cgroup_parent);
+    let mut host = Host::read();
+    let cgroup_parent = format!("{}/{}", config.groups.parent, db.install_id());
+    let scopes = neighbour::scopes(&config, &host).await?;
+    match &scopes {
+        Some(scopes) => {
+            host.cgroup_driver = "systemd";
+            launcher = launcher.placed_by(Arc::clone(scopes) as Arc<dyn Placement>);
+        }
+        None => make_cgroup(&cgroup_parent),
+    }
+    let launcher = Arc::new(launcher);
+    let host = Arc::new(host);
     let facts = HostFacts {
         cgroup_parent: cgroup_parent.clone(),
+        scopes,
         devices: host::devices(),
         hostname: host.name.clone(),
         capabilities: berth_sys::caps::bounding()
@@ -135,7 +161,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         storage: storage.clone(),
         images: images.clone(),
         networks: networks.clone(),
-        launcher: Arc::new(launcher),
+        launcher: Arc::clone(&launcher) as _,
         exec_root: config.exec_root.clone(),
         facts,
         capacity,
@@ -184,12 +210,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             config: Arc::clone(&config),
         },
     };
-    let served = listen(&config, api).await;
-    // So does the bridge.
+    let served = listen(&config, passed, api).await;
+    // Monitors that have no container go with the engine.
+    let _ = tokio::task::spawn_blocking(move || launcher.close()).await;
+    // So does the bridge if no container is on it.
     let _ = tokio::task::spawn_blocking(move || networks.close()).await;
     // The levels above the containers go with the last of them.
     berth_sys::cgroup::remove_if_empty(&cgroup_parent);
-    berth_sys::cgroup::remove_if_empty(&config.cgroup_parent);
+    berth_sys::cgroup::remove_if_empty(&config.groups.parent);
     served
 }
 
@@ -206,6 +234,7 @@ async fn open_networks(config: &Config, install_id: InstallId) -> anyhow::Result
         masquerade: options.masquerade,
         forward: options.forward,
         firewall: options.firewall,
+        spares: config.spares.networks,
     };
     tokio::task::spawn_blocking(move || Networks::open(wanted))
         .await
@@ -237,9 +266,17 @@ fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", path.display()))
 }
 
-async fn listen(config: &Config, api: Api) -> anyhow::Result<()> {
+async fn listen(config: &Config, passed: Vec<UnixListener>, api: Api) -> anyhow::Result<()> {
     let group = group(config)?;
+    let notifier = neighbour::notifier();
+    let containers = api.containers.containers.clone();
     let mut listeners = Vec::new();
+    // What was passed and not asked for is closed.
+    for socket in passed.into_iter().filter(|_| config.passed_sockets) {
+        let listener = Listener::passed(socket).context("cannot listen on a passed socket")?;
+        tracing::info!("API listen on fd://, {}", listener.name());
+        listeners.push(listener);
+    }
     for path in &config.sockets {
         let listener = Listener::bind(path, group)
             .with_context(|| format!("cannot listen on unix://{}", path.display()))?;
@@ -259,17 +296,21 @@ async fn listen(config: &Config, api: Api) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    notifier.tell("READY=1");
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            () = neighbour::heartbeat(&notifier) => notifier.tell("WATCHDOG=1"),
             // dockerd reads its configuration again; a closed terminal must not end the engine.
             Some(()) = hangup.recv() => {
                 tracing::warn!("SIGHUP: the configuration is not read again: restart the engine for that; containers go on");
             }
         }
     }
-    tracing::info!("stopping; containers go on and the next start takes them up");
+    notifier.tell("STOPPING=1");
+    neighbour::end_with_machine(&containers, &notifier).await;
+    tracing::info!("stopping; containers that run go on and the next start takes them up");
     stop.send_replace(true);
     while servers.join_next().await.is_some() {}
     Ok(())

@@ -1,8 +1,9 @@
 //! What an engine finds of an earlier one, and what it leaves to none.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
+use berth_sys::ahead::Stock;
 use berth_sys::netlink::route;
 use berth_types::ContainerId;
 use berth_types::task::{Wait, lock};
@@ -12,6 +13,7 @@ use crate::bridge;
 use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::link::{self, kernel};
+use crate::spares;
 
 impl Network {
     pub(crate) fn adopt(&self, id: ContainerId, endpoint: &Endpoint) -> Result<(), NetworkError> {
@@ -61,6 +63,29 @@ impl Network {
         if let Err(error) = self.remove_links(live) {
             tracing::warn!(%error, "cannot remove the links of containers that are gone");
         }
+        self.open_spares();
+    }
+
+    /// Not earlier than the first sweep, which takes spare links for an earlier engine's.
+    fn open_spares(&self) {
+        if self.spares.get().is_some() {
+            return;
+        }
+        let maker = Arc::clone(&self.maker);
+        match Stock::open("spare-links", self.config.spares, move || maker.make()) {
+            Ok(stock) => drop(self.spares.set(stock)),
+            Err(error) => tracing::warn!(%error, "no links are made ahead"),
+        }
+    }
+
+    /// Gives the links up that were made ahead.
+    fn close_spares(&self) {
+        let (Some(stock), Ok(mut socket)) = (self.spares.get(), route::open()) else {
+            return;
+        };
+        for spare in stock.close() {
+            spare.remove(&mut socket);
+        }
     }
 
     /// Removes links of containers that are gone: their namespaces are held by somebody, or they
@@ -68,7 +93,13 @@ impl Network {
     fn remove_links(&self, live: &BTreeSet<ContainerId>) -> std::io::Result<()> {
         let mut socket = route::open()?;
         let prefix = link::alias_prefix(self.config.install_id);
+        let spare = spares::alias(self.config.install_id);
         for link in route::links(&mut socket)? {
+            if link.alias == spare && self.spares.get().is_none() {
+                // The kernel may be about to: it held on to nothing but an engine that is gone.
+                let _ = socket.transact(vec![route::remove_link(link.index)]);
+                continue;
+            }
             let id = link
                 .alias
                 .strip_prefix(&prefix)
@@ -102,6 +133,7 @@ impl Network {
     }
 
     pub(crate) fn close(&self) {
+        self.close_spares();
         let state = self.state();
         let alone = match &state.strangers {
             Strangers::Unknown => false,

@@ -124,6 +124,7 @@ pub fn config() -> NetworkConfig {
         masquerade: true,
         forward: true,
         firewall: true,
+        spares: 0,
     }
 }
 

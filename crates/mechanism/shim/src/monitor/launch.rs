@@ -16,6 +16,7 @@ use berth_sys::rustix::fs::{AtFlags, OFlags, unlinkat};
 use berth_sys::rustix::io::ioctl_fionbio;
 use berth_sys::rustix::pipe::{PipeFlags, pipe_with};
 use berth_sys::seccomp::Filter;
+use berth_sys::title::LastArgument;
 use berth_sys::{process, socket};
 use berth_types::launch::{LogTarget, ProcessIdentity, StartFailure, StartFailureKind, Stdin};
 
@@ -72,7 +73,11 @@ struct Order {
 /// Starts the container that the engine asks for, and gives the control socket back, and a loop to
 /// wait in, which is made while a failure can still be told. None when
 /// it does not run; the engine has been told why then, if it still listens, and nothing is left.
-pub fn launch(control: UnixStream) -> Option<(Launched, Epoll, UnixStream)> {
+/// `title` is where the container's id goes, in a monitor that was spawned without one.
+pub fn launch(
+    control: UnixStream,
+    title: Option<LastArgument>,
+) -> Option<(Launched, Epoll, UnixStream)> {
     let mut channel = Channel::new(control);
     let order = match receive(&mut channel) {
         Ok(order) => order,
@@ -81,6 +86,9 @@ pub fn launch(control: UnixStream) -> Option<(Launched, Epoll, UnixStream)> {
             return None;
         }
     };
+    if let Some(title) = title {
+        let _ = title.replace(order.request.launch.id.to_string().as_bytes());
+    }
     let epoll = Epoll::new(EVENTS_MAX).map_err(|e| failure("make an event loop", &e));
     match epoll.and_then(|epoll| Ok((start(order)?, epoll))) {
         Ok((mut launched, epoll)) => {

@@ -18,9 +18,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use berth_shim::PROGRAM_NAME;
+use berth_shim::{PROGRAM_NAME, SPARE_ARGUMENT};
 use berth_sys::rustix::fs::{Mode, OFlags, open};
 use berth_sys::rustix::process::{Signal, chdir, getpid, set_child_subreaper, setsid};
+use berth_sys::title::LastArgument;
 use berth_sys::{memory, rustix, spawn};
 
 use bus::Bus;
@@ -48,7 +49,10 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let Some((launched, epoll, control)) = launch::launch(control) else {
+    // A spare is told late whose monitor it is. One that cannot show it is as good.
+    let title = std::env::args().nth(1).filter(|arg| arg == SPARE_ARGUMENT);
+    let title = title.and_then(|arg| LastArgument::find(arg.len()).ok());
+    let Some((launched, epoll, control)) = launch::launch(control, title) else {
         return ExitCode::FAILURE;
     };
     // Not earlier: the container's init would inherit it. A refusal costs a little safety only.

@@ -84,6 +84,14 @@ impl Channel {
         }
     }
 
+    /// How long one read may take.
+    ///
+    /// # Errors
+    /// `InvalidInput` for no time at all.
+    pub fn set_patience(&self, longest: std::time::Duration) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(longest))
+    }
+
     /// The socket, to go on without messages.
     pub fn into_socket(self) -> UnixStream {
         self.socket

@@ -64,8 +64,14 @@ impl Place {
     }
 
     pub fn launcher(&self) -> ShimLauncher {
+        self.launcher_with(0)
+    }
+
+    /// A launcher that keeps `spares` monitors ready.
+    pub fn launcher_with(&self, spares: usize) -> ShimLauncher {
         let program = Path::new(env!("CARGO_BIN_EXE_berth-shim"));
-        ShimLauncher::new(program, &self.top.join("run"), &self.top.join("data")).unwrap()
+        let (run, data) = (self.top.join("run"), self.top.join("data"));
+        ShimLauncher::new(program, &run, &data, spares).unwrap()
     }
 
     pub fn start(&self) -> Box<dyn Task> {

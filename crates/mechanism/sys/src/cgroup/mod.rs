@@ -13,6 +13,7 @@ mod freeze;
 mod layout;
 mod leftover;
 mod limits;
+mod scope;
 mod stats;
 mod update;
 
@@ -26,6 +27,7 @@ pub use error::CgroupError;
 pub use layout::{Layout, Tree, Version};
 pub use leftover::{children, remove_if_empty};
 pub use limits::weight_of_shares;
+pub use scope::{await_end, step_aside};
 pub use stats::{IoEntry, Usage};
 
 /// Longest file of a group that is read, other than lists of processes.

@@ -201,6 +201,11 @@ pub fn set_alias(index: u32, alias: &str) -> Message {
     Message::new(RTM_NEWLINK, 0, &link_header(index, false)).text(IFLA_IFALIAS, alias)
 }
 
+/// Sets a link's hardware address.
+pub fn set_mac(index: u32, mac: [u8; 6]) -> Message {
+    Message::new(RTM_NEWLINK, 0, &link_header(index, false)).bytes(IFLA_ADDRESS, &mac)
+}
+
 /// Removes a link; a pair goes together. Takes tens of milliseconds.
 pub fn remove_link(index: u32) -> Message {
     Message::new(RTM_DELLINK, 0, &link_header(index, false))

@@ -119,7 +119,7 @@ pub fn info(
         tasks: count(entries("/proc/self/task")),
         system_time: Timestamp::now().to_string(),
         logging_driver: config.defaults.log_driver.clone(),
-        cgroup_driver: "cgroupfs".to_owned(),
+        cgroup_driver: host.cgroup_driver.to_owned(),
         cgroup_version: host.cgroup_version.to_string(),
         kernel_version: host.kernel.clone(),
         operating_system: host.operating_system.clone(),

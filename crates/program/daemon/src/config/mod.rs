@@ -1,10 +1,12 @@
 //! The engine's configuration: flags and file, parsed whole before anything is opened.
 
+mod groups;
 mod network;
 mod options;
 mod resolve;
 mod values;
 
+pub use groups::Driver;
 pub use resolve::{Config, DefaultNetwork};
 
 use std::path::Path;

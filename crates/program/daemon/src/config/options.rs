@@ -62,7 +62,7 @@ const BRIDGE: Use = Use::Idle("Berth's default network does not know it yet");
 const NO_IPV6: Use = Use::Idle("Berth's networks have no IPv6 yet");
 const REGISTRY: Use = Use::Idle("it will take effect with pull and push, which are not built yet");
 
-/// The options of dockerd 29, in the order of its reference.
+/// The options of dockerd 29, in the order of its reference, and those that Berth alone has.
 pub const OPTIONS: &[Opt] = &[
     opt("registry-mirrors", "registry-mirror", Kind::List, REGISTRY),
     opt(
@@ -348,4 +348,6 @@ pub const OPTIONS: &[Opt] = &[
         Kind::List,
         Use::Idle("Docker ignores it too"),
     ),
+    opt("spare-monitors", "spare-monitors", Kind::Text, Use::Built),
+    opt("spare-networks", "spare-networks", Kind::Text, Use::Built),
 ];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use berth_types::parse_size;
 
 use super::ConfigError;
+use super::groups::{self, GroupOptions};
 use super::network::{self, NetworkOptions};
 use super::options::{Opt, Use};
 use super::values::Values;
@@ -21,20 +22,24 @@ pub struct Config {
     pub pidfile: PathBuf,
     /// Paths of the sockets.
     pub sockets: Vec<PathBuf>,
+    /// Whether to serve on the sockets that the service manager passes, too.
+    pub passed_sockets: bool,
     /// Group that may use the sockets.
     pub group: Option<String>,
     /// Log what is done in detail.
     pub debug: bool,
     /// Least severe level that is logged.
     pub log_level: String,
-    /// Control group that all containers live below, absolute.
-    pub cgroup_parent: String,
+    /// Which control groups containers get.
+    pub groups: GroupOptions,
     /// The network of a container that asks for none in particular.
     pub default_network: DefaultNetwork,
     /// How the bridge is set up.
     pub network: NetworkOptions,
     /// What containers get that do not say otherwise.
     pub defaults: Defaults,
+    /// What is made ahead of the starts that use it.
+    pub spares: Spares,
     /// Labels of the engine.
     pub labels: Vec<String>,
     /// What was accepted without effect, a sentence each.
@@ -49,6 +54,22 @@ pub enum DefaultNetwork {
     /// `--bridge none`: no network.
     None,
 }
+
+/// How many things of a kind are made ahead of the starts that use them; 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spares {
+    /// Monitors that wait for a container (`--spare-monitors`).
+    pub monitors: usize,
+    /// Network namespaces of each kind that containers get (`--spare-networks`).
+    pub networks: usize,
+}
+
+/// Monitors that are kept ready unless `--spare-monitors` says otherwise.
+const SPARE_MONITORS: usize = 2;
+/// The same for `--spare-networks`.
+const SPARE_NETWORKS: usize = 2;
+/// Most that can be kept ready of a kind.
+const SPARES_MAX: usize = 64;
 
 /// Defaults for containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,18 +116,23 @@ pub fn config(values: &Values) -> Result<Config, ConfigError> {
             values.text("data-root").unwrap_or("/var/lib/berth"),
         )?,
         sockets: sockets(values, &exec_root)?,
+        passed_sockets: values.list("host").iter().any(|host| is_passed(host)),
         pidfile,
         exec_root,
         group: values.text("group").map(str::to_owned),
         debug: values.bool("debug")?.unwrap_or(false),
         log_level: log_level(values)?,
-        cgroup_parent: cgroup_parent(values)?,
+        groups: groups::options(values)?,
         default_network: match values.text("bridge") {
             Some("none") => DefaultNetwork::None,
             _ => DefaultNetwork::Bridge,
         },
         network: network::options(values)?,
         defaults: defaults(values)?,
+        spares: Spares {
+            monitors: spares(values, "spare-monitors", SPARE_MONITORS)?,
+            networks: spares(values, "spare-networks", SPARE_NETWORKS)?,
+        },
         labels: values.list("label"),
         notices,
     })
@@ -164,15 +190,24 @@ fn sockets(values: &Values, exec_root: &std::path::Path) -> Result<Vec<PathBuf>,
     }
     hosts
         .iter()
+        .filter(|host| !is_passed(host))
         .map(|host| match host.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
             Some(("unix", path)) => bad(format!("-H {host}: {path:?} is not an absolute path")),
-            Some(("tcp" | "fd" | "npipe", _)) => bad(format!(
+            Some(("fd", _)) => bad(format!(
+                "-H {host}: give fd://, which takes all sockets that systemd passes"
+            )),
+            Some(("tcp" | "npipe", _)) => bad(format!(
                 "-H {host}: not built yet; give unix:///path/of.sock"
             )),
             _ => bad(format!("-H {host}: expected unix:///path/of.sock")),
         })
         .collect()
+}
+
+/// Whether an address stands for the sockets that the service manager passes.
+fn is_passed(host: &str) -> bool {
+    matches!(host, "fd://" | "fd://*")
 }
 
 fn log_level(values: &Values) -> Result<String, ConfigError> {
@@ -186,27 +221,6 @@ fn log_level(values: &Values) -> Result<String, ConfigError> {
     }
 }
 
-fn cgroup_parent(values: &Values) -> Result<String, ConfigError> {
-    let parent = values
-        .text("cgroup-parent")
-        .unwrap_or("/berth")
-        .trim_end_matches('/');
-    let fine = parent.len() > 1 && parent.split('/').all(|part| part != ".." && part != ".");
-    if parent.ends_with(".slice") {
-        return bad("cgroup-parent: systemd slices are not built yet; give a path like /berth");
-    }
-    if !fine {
-        return bad(format!(
-            "cgroup-parent: {parent:?} is no path below the root, like /berth"
-        ));
-    }
-    Ok(if parent.starts_with('/') {
-        parent.to_owned()
-    } else {
-        format!("/{parent}")
-    })
-}
-
 fn check_drivers(values: &Values) -> Result<(), ConfigError> {
     if let Some(driver) = values.text("storage-driver")
         && !matches!(driver, "overlay2" | "overlayfs")
@@ -214,15 +228,6 @@ fn check_drivers(values: &Values) -> Result<(), ConfigError> {
         return bad(format!(
             "storage-driver: {driver:?} is not built; overlay2 is"
         ));
-    }
-    for option in values.list("exec-opt") {
-        match option.split_once('=') {
-            Some(("native.cgroupdriver", "cgroupfs")) => {}
-            Some(("native.cgroupdriver", "systemd")) => {
-                return bad("exec-opt native.cgroupdriver=systemd is not built yet; cgroupfs is");
-            }
-            _ => return bad(format!("exec-opt: invalid option {option:?}")),
-        }
     }
     Ok(())
 }
@@ -260,6 +265,18 @@ fn defaults(values: &Values) -> Result<Defaults, ConfigError> {
         dns_search: values.list("dns-search"),
         dns_options: values.list("dns-opt"),
     })
+}
+
+fn spares(values: &Values, name: &str, default: usize) -> Result<usize, ConfigError> {
+    let Some(text) = values.text(name) else {
+        return Ok(default);
+    };
+    match text.parse() {
+        Ok(number) if number <= SPARES_MAX => Ok(number),
+        _ => bad(format!(
+            "{name}: {text:?} is no number from 0 (none) to {SPARES_MAX}"
+        )),
+    }
 }
 
 fn ulimits(values: &Values) -> Result<Vec<(String, i64, i64)>, ConfigError> {

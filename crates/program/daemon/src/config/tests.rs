@@ -37,7 +37,7 @@ fn roots_and_sockets_default_beside_docker() {
     assert_eq!(config.data_root, Path::new("/var/lib/berth"));
     assert_eq!(config.sockets, [Path::new("/run/berth/berth.sock")]);
     assert_eq!(config.pidfile, Path::new("/run/berth/berthd.pid"));
-    assert_eq!(config.cgroup_parent, "/berth");
+    assert_eq!(config.groups.parent, "/berth");
     assert_eq!(config.default_network, DefaultNetwork::Bridge);
 }
 
@@ -123,10 +123,17 @@ fn what_is_wrong_is_named() {
         with_file("", &["--cgroup-parent", "/a/../b"]),
         "cgroup-parent",
     );
-    refused(
-        with_file("", &["--exec-opt", "native.cgroupdriver=systemd"]),
-        "systemd",
-    );
+    let driver = |name| format!("native.cgroupdriver={name}");
+    for (name, parent, reason) in [
+        ("systemd", "/berth", "cgroup-parent for systemd cgroup"),
+        ("systemd", "a--b.slice", "no name of a slice"),
+        ("cgroupfs", "a.slice", "native.cgroupdriver=systemd"),
+        ("none", "/berth", "invalid option"),
+    ] {
+        let flags = ["--exec-opt", &driver(name), "--cgroup-parent", parent];
+        refused(with_file("", &flags), reason);
+    }
+    refused(with_file("", &["-H", "fd://3"]), "give fd://");
     refused(with_file("", &["--validate"]), "validated");
 }
 
@@ -205,4 +212,33 @@ fn impossible_networks_are_refused() {
     ] {
         refused(with_file("", flags), part);
     }
+}
+
+#[test]
+fn the_machine_decides_on_the_driver_where_nobody_else_does() {
+    let drivers = |flags: &[&str]| {
+        let groups = with_file("", flags).unwrap().groups;
+        [false, true].map(|both| groups.driver_on(both))
+    };
+    use Driver::{Cgroupfs, Systemd};
+    assert_eq!(drivers(&[]), [Cgroupfs, Systemd]);
+    for (option, driver) in [("cgroupfs", Cgroupfs), ("systemd", Systemd)] {
+        let option = format!("native.cgroupdriver={option}");
+        assert_eq!(drivers(&["--exec-opt", &option]), [driver; 2]);
+    }
+    assert_eq!(drivers(&["--cgroup-parent", "/a"]), [Cgroupfs; 2]);
+    assert_eq!(drivers(&["--cgroup-parent", "a-b.slice"]), [Systemd; 2]);
+    let sliced = with_file("", &["--cgroup-parent", "a-b.slice"]).unwrap();
+    assert_eq!(sliced.groups.slice.group(), "/a.slice/a-b.slice");
+}
+
+#[test]
+fn passed_sockets_stand_alone_or_beside_others() {
+    let of = |flags: &[&str]| {
+        let config = with_file("", flags).unwrap();
+        (config.passed_sockets, config.sockets.len())
+    };
+    assert_eq!(of(&[]), (false, 1));
+    assert_eq!(of(&["-H", "fd://"]), (true, 0));
+    assert_eq!(of(&["-H", "fd://", "-H", "unix:///a.sock"]), (true, 1));
 }

@@ -35,10 +35,10 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// those to a wait, are cut off.
 const SEND_WITHIN: Duration = Duration::from_millis(200);
 
-/// One listening socket, removed when dropped.
+/// One listening socket, removed when dropped if it was made here.
 pub struct Listener {
     socket: UnixListener,
-    path: PathBuf,
+    path: Option<PathBuf>,
 }
 
 impl Listener {
@@ -72,8 +72,30 @@ impl Listener {
         chown(path, Some(0), Some(group.unwrap_or(0)))?;
         Ok(Self {
             socket,
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
         })
+    }
+
+    /// Serves on a socket that the service manager made, and keeps when this engine ends: clients
+    /// that come meanwhile wait in it for the next one.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn passed(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: UnixListener::from_std(socket)?,
+            path: None,
+        })
+    }
+
+    /// The address, for the log.
+    pub fn name(&self) -> String {
+        let address = self.socket.local_addr();
+        let path = address
+            .ok()
+            .and_then(|a| Some(a.as_pathname()?.display().to_string()));
+        path.unwrap_or_default()
     }
 }
 
@@ -97,7 +119,9 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // Nobody is listening any more; a path that stays only costs the next start a connect.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
