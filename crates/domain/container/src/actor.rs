@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a request to start waits: longer than any start takes.
 const START_PATIENCE: Duration = Duration::from_secs(180);
 /// How long the sources of bind mounts may take to answer.
-const SOURCES_PATIENCE: Duration = Duration::from_secs(20);
+const SOURCES_PATIENCE: Duration = Duration::from_secs(30);
 /// After what was done to a run out of reach, until it is looked at again.
 const SOON: Duration = Duration::from_millis(50);
 /// Bytes read from the monitor's link at once.
