@@ -13,14 +13,14 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::counts::{self, Counts};
-use crate::{tidy, vm, workspace};
+use crate::{soak, tidy, vm, workspace};
 
 struct Runner {
     name: &'static str,
     run: fn(&Path) -> Result<Counts>,
 }
 
-const RUNNERS: [Runner; 7] = [
+const RUNNERS: [Runner; 10] = [
     Runner {
         name: "format",
         run: format,
@@ -42,12 +42,24 @@ const RUNNERS: [Runner; 7] = [
         run: tests,
     },
     Runner {
+        name: "soaks, bounded",
+        run: soak::bounded,
+    },
+    Runner {
         name: "documentation tests",
         run: documentation_tests,
     },
     Runner {
         name: "control groups v2",
         run: vm::groups::run,
+    },
+    Runner {
+        name: "systemd",
+        run: vm::systemd::run,
+    },
+    Runner {
+        name: "power cuts",
+        run: vm::power::run,
     },
 ];
 

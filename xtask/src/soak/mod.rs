@@ -2,12 +2,17 @@
 //! row of [`SOAKS`]; none has a place in `ci`.
 
 mod measure;
+mod power;
+mod runs;
 pub mod thousand;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+
+use crate::counts::Counts;
 
 /// One long test: whether it held, for the options that were given.
 struct Soak {
@@ -15,10 +20,44 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 1] = [Soak {
-    name: "thousand",
-    run: thousand::run,
-}];
+const SOAKS: [Soak; 3] = [
+    Soak {
+        name: "power",
+        run: power::run,
+    },
+    Soak {
+        name: "thousand",
+        run: thousand::run,
+    },
+    Soak {
+        name: "runs",
+        run: runs::run,
+    },
+];
+
+/// What `ci` makes of them: a name and options.
+const BOUNDED: [&[&str]; 2] = [
+    &["thousand", "--containers", "60"],
+    &["runs", "--runs", "200"],
+];
+
+/// Runs the bounded forms, each in a process of its own: an engine that leaves something behind
+/// ends it.
+pub fn bounded(root: &Path) -> Result<Counts> {
+    let program = std::env::current_exe().context("finding this program")?;
+    let mut found = Counts::default();
+    for words in BOUNDED {
+        println!("soak {}", words.join(" "));
+        let status = Command::new(&program)
+            .arg("soak")
+            .args(words)
+            .current_dir(root)
+            .status()
+            .with_context(|| format!("starting {}", program.display()))?;
+        found = found.plus(Counts::of_step(status.success()));
+    }
+    Ok(found)
+}
 
 /// Runs the one that is named, or all in turn.
 pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {

@@ -21,8 +21,6 @@ use super::measure::{Held, Latencies, all_well, ask, each, number};
 
 /// Without `--containers`.
 const CONTAINERS: u32 = 1000;
-/// The containers that `cargo xtask ci` starts.
-const BOUNDED: u32 = 60;
 /// Clients that ask for something at the same time.
 const CLIENTS: usize = 8;
 /// Between two questions of the reader.
@@ -56,11 +54,6 @@ pub fn run(_root: &Path, arguments: &[OsString]) -> Result<bool> {
     let options = number(arguments, &[("--containers", CONTAINERS), ("--bridge", 0)])?;
     let (count, bridge) = (options[0], options[1] != 0);
     many(count, bridge)
-}
-
-/// The bounded form of it.
-pub fn bounded(_root: &Path) -> Result<bool> {
-    many(BOUNDED, false)
 }
 
 fn many(count: u32, bridge: bool) -> Result<bool> {

@@ -2,6 +2,8 @@
 //! machine (`dev/run-in-vm`): built here, seen there by a shared directory, counted here.
 
 pub mod groups;
+pub mod power;
+pub mod systemd;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

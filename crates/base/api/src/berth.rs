@@ -1,5 +1,7 @@
 //! Wire types of Berth's own, which Docker's API does not have.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Request header of `POST /containers/{id}/start` by which a client asks for [`Timings`]; the
@@ -62,6 +64,8 @@ pub struct FsckReport {
     pub clean: bool,
     /// Every disagreement, in a stable order.
     pub findings: Vec<FsckFinding>,
+    /// How many rows each table of the database has.
+    pub rows: BTreeMap<String, u64>,
 }
 
 /// One disagreement between what is recorded and what is there.

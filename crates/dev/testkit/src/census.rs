@@ -1,6 +1,6 @@
 //! What is there, so that before and after can be compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -75,6 +75,16 @@ impl Census {
                 .extend(names.map(|entry| format!("directory {}", entry.path().display())));
         }
         census
+    }
+
+    /// How many things there are of each kind, such as `cgroup`.
+    pub fn kinds(&self) -> BTreeMap<&str, u64> {
+        let mut kinds = BTreeMap::new();
+        for thing in &self.things {
+            let kind = thing.split(' ').next().unwrap_or_default();
+            *kinds.entry(kind).or_default() += 1;
+        }
+        kinds
     }
 
     /// What `after` has more (`+`) and less (`-`).

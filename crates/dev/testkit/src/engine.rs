@@ -11,6 +11,7 @@ use crate::builder::EngineBuilder;
 use crate::census::Census;
 use crate::cgroup;
 use crate::command::{self, Background, Output};
+use crate::fuse::HungFiles;
 use crate::ground::Ground;
 use crate::http::{self, Response};
 use crate::programs::require_root;
@@ -461,6 +462,14 @@ impl Engine {
         let body = body.map(ToString::to_string);
         let body = body.as_deref().map(str::as_bytes);
         http::request(&self.socket(), method, path, body)
+    }
+
+    /// Mounts a file system where the engine sees it that stops answering when it is told to.
+    ///
+    /// # Panics
+    /// When the kernel has no FUSE.
+    pub fn hung_files(&self) -> HungFiles {
+        HungFiles::mount(self.scratch().join("hung"), self.ground.guardian.id())
     }
 
     /// The processes of the engine, its monitors and its containers, with their command lines.

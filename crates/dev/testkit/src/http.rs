@@ -55,19 +55,33 @@ pub(crate) fn request(
     path: &str,
     body: Option<&[u8]>,
 ) -> std::io::Result<Response> {
+    let body = body.map(|body| ("application/json", body));
+    exchange(socket, method, path, body)
+}
+
+/// Sends one request over `socket`, with a body of any media type, and reads the whole answer.
+///
+/// # Errors
+/// When the engine cannot be reached, does not answer in time, or does not speak HTTP/1.1.
+pub fn exchange(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Option<(&str, &[u8])>,
+) -> std::io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n");
-    if let Some(body) = body {
+    if let Some((kind, body)) = body {
         head.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            "Content-Type: {kind}\r\nContent-Length: {}\r\n",
             body.len()
         ));
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.unwrap_or_default())?;
+    stream.write_all(body.map_or(&[][..], |(_, body)| body))?;
     read_response(BufReader::new(stream), method == "HEAD")
 }
 

@@ -17,16 +17,20 @@ use berth_types::task::{self, Wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
+use crate::boot::{Found, Looking, begin_unseen, end_of};
 use crate::closing;
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
 use crate::inflight;
-use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Refused};
+use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Now, Refused};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::shared::Shared;
+use crate::signal;
+use crate::terminals;
 use crate::threads::Work;
 use crate::update::{self, Change};
 
@@ -38,6 +42,10 @@ const PARKED_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a request to start waits: longer than any start takes.
 const START_PATIENCE: Duration = Duration::from_secs(180);
+/// How long the sources of bind mounts may take to answer.
+const SOURCES_PATIENCE: Duration = Duration::from_secs(20);
+/// After what was done to a run out of reach, until it is looked at again.
+const SOON: Duration = Duration::from_millis(50);
 /// Bytes read from the monitor's link at once.
 const LINK_READ: usize = 4096;
 
@@ -113,7 +121,8 @@ impl Handle {
             .await?
     }
 
-    /// Puts a request into the mailbox and waits for its answer. One that is not answered in time
+    /// Puts a request into the mailbox, with the task that it is a part of, and waits for its
+    /// answer. One that is not answered in time
     /// stays there: what was asked is done all the same.
     async fn ask<T>(
         &self,
@@ -123,7 +132,8 @@ impl Handle {
         let (answer, result) = oneshot::channel();
         let _waits = task::waits(Wait::Container, Some(patience));
         let asked = async {
-            let sent = self.requests.send((task::current(), request(answer))).await;
+            let request = (task::current(), request(answer));
+            let sent = self.requests.send(request).await;
             sent.map_err(|_| self.gone())?;
             result.await.map_err(|_| self.gone())
         };
@@ -159,19 +169,26 @@ struct Actor {
     publish: watch::Sender<Arc<Record>>,
     requests: mpsc::Receiver<(Option<task::Task>, Request)>,
     failure: Option<ContainerError>,
+    /// The run that an earlier engine left, while it is looked for.
+    looking: Option<Looking>,
+    /// Whether a monitor that is looked for is silent, rather than of another language.
+    silent: bool,
     /// Whether others were told that the container is on its network.
     connected: bool,
     phases: Vec<TimedPhase>,
 }
 
-/// Starts the actor of a container. `adopted` is the monitor that an earlier engine left, and
-/// `first` an input that the boot has for it.
-pub(crate) fn spawn(
-    shared: Arc<Shared>,
-    record: Record,
-    adopted: Option<Box<dyn Task>>,
-    first: Option<Input>,
-) -> Handle {
+/// Where a container's record comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was just written.
+    New,
+    /// An earlier engine left it, and maybe a run.
+    Boot,
+}
+
+/// Starts the actor of a container.
+pub(crate) fn spawn(shared: Arc<Shared>, record: Record, origin: Origin) -> Handle {
     let (sender, requests) = mpsc::channel(MAILBOX);
     let (publish, snapshot) = watch::channel(Arc::new(record.clone()));
     let connected = record.state.phase.is_live();
@@ -179,6 +196,7 @@ pub(crate) fn spawn(
         record.state.clone(),
         record.host.auto_remove,
         record.host.restart,
+        now(),
     );
     let actor = Actor {
         shared,
@@ -190,10 +208,12 @@ pub(crate) fn spawn(
         publish,
         requests,
         failure: None,
+        looking: None,
+        silent: false,
         connected,
         phases: Vec::new(),
     };
-    tokio::spawn(actor.run(adopted, first));
+    tokio::spawn(actor.run(origin));
     Handle {
         requests: sender,
         snapshot,
@@ -201,29 +221,15 @@ pub(crate) fn spawn(
 }
 
 impl Actor {
-    async fn run(mut self, adopted: Option<Box<dyn Task>>, first: Option<Input>) {
-        if let Some(task) = adopted {
-            let launched = launched(task.as_ref());
-            self.take_task(task);
-            self.internal(Input::Started(launched)).await;
-            self.adopt_group().await;
-        }
-        if let Some(input) = first {
-            self.internal(input).await;
-        }
-        // A container that never ran waits for its first start, not for the engine's.
-        if self.life.state().phase != Phase::Created {
-            self.shared.swept().await;
-            closing::turn(&self.shared, &self.record).await;
-            self.internal(Input::EngineStarted).await;
+    async fn run(mut self, origin: Origin) {
+        if origin == Origin::Boot {
+            self.take_up().await;
         }
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {
-                request = self.requests.recv() => match request {
-                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
-                    None => return,
-                },
+                // What has happened comes before what somebody wants to happen.
+                biased;
                 end = next_end(&mut self.link) => {
                     let over = task::begin("end", self.record.id);
                     over.run(async {
@@ -232,9 +238,79 @@ impl Actor {
                     })
                     .await;
                 }
-                () = until(deadline) => self.internal(Input::Tick(Timestamp::now())).await,
+                found = next_found(&mut self.looking) => self.take_found(found).await,
+                () = until(deadline) => self.internal(Input::Tick).await,
+                request = self.requests.recv() => match request {
+                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
+                    None => return,
+                },
             }
         }
+    }
+
+    /// Looks for what an earlier engine left. Requests wait until that has been looked for once.
+    async fn take_up(&mut self) {
+        let (id, phase) = (self.record.id, self.record.state.phase);
+        let mut looking = Looking::first(&self.shared, id, phase);
+        let found = looking.found().await;
+        self.looking = Some(looking);
+        let (adopted, ended) = match &found {
+            Found::Alive(_) => (1, 0),
+            Found::Over(_) | Found::Missed(_) => (0, 1),
+            Found::Settled | Found::OutOfReach { .. } => (0, 0),
+        };
+        self.take_found(found).await;
+        self.shared.search.send_modify(|search| {
+            search.sought = search.sought.saturating_sub(1);
+            search.adopted += adopted;
+            search.ended += ended;
+        });
+        // A container that never ran waits for its first start, not for the engine's.
+        if self.life.state().phase != Phase::Created {
+            self.shared.swept().await;
+            closing::turn(&self.shared, &self.record).await;
+            self.internal(Input::EngineStarted).await;
+        }
+    }
+
+    /// Goes on from what came of a look for the run.
+    async fn take_found(&mut self, found: Found) {
+        let looked = self.looking.take();
+        let phase = self.life.state().phase;
+        match found {
+            Found::Alive(task) => {
+                let launched = launched(task.as_ref());
+                self.take_task(task);
+                self.internal(Input::Started(launched)).await;
+                self.adopt_group().await;
+            }
+            Found::Over(end) => self.internal(Input::Ended(end)).await,
+            Found::Missed(end) => {
+                begin_unseen(&mut self.life, end_of(&end));
+                self.internal(Input::Ended(end)).await;
+            }
+            Found::OutOfReach { silent } => {
+                if !phase.is_live() {
+                    begin_unseen(&mut self.life, Timestamp::now());
+                    self.record.state = self.life.state().clone();
+                    self.publish.send_replace(Arc::new(self.record.clone()));
+                }
+                self.silent = silent;
+                let pause = looked.map_or(Duration::ZERO, |looked| looked.next_pause());
+                self.look_after(pause);
+            }
+            // A container that removes itself was on its way out when the engine was killed.
+            Found::Settled if self.record.host.auto_remove && phase == Phase::Exited => {
+                self.internal(Input::Remove { force: false }).await;
+            }
+            // Nothing was left of a start that was cut off.
+            Found::Settled => {}
+        }
+    }
+
+    fn look_after(&mut self, pause: Duration) {
+        let (id, phase) = (self.record.id, self.life.state().phase);
+        self.looking = Some(Looking::after(&self.shared, id, phase, pause));
     }
 
     async fn serve(&mut self, request: Request) {
@@ -278,7 +354,7 @@ impl Actor {
             let stopping = self.life.stopping();
             let done = self
                 .life
-                .step(input.clone())
+                .step(input.clone(), Instant::now())
                 .map_err(|refused| self.refusal(refused))?;
             let before = std::mem::replace(&mut self.record.state, self.life.state().clone());
             let Done::Effects(list) = done else { continue };
@@ -367,6 +443,9 @@ impl Actor {
     }
 
     async fn launch(&mut self) -> Input {
+        if let Err(fault) = self.bind_sources().await {
+            return self.launch_failed(fault);
+        }
         let shared = Arc::clone(&self.shared);
         let record = self.record.clone();
         let parked = std::mem::take(&mut self.parked);
@@ -388,6 +467,18 @@ impl Actor {
             Ok(Err(fault)) => self.launch_failed(fault),
             Err(_) => self.launch_failed(LaunchFault::internal("the launch was interrupted")),
         }
+    }
+
+    /// Makes sure of the sources of bind mounts. A launch is not begun that would hang in one.
+    async fn bind_sources(&self) -> Result<(), LaunchFault> {
+        if self.record.host.binds.is_empty() {
+            return Ok(());
+        }
+        let record = self.record.clone();
+        let work = Work::with_files(record.id, "look at the sources of the mounts");
+        let look = move || effects::make_bind_sources(&record);
+        let looked = self.shared.threads.run(work.within(SOURCES_PATIENCE), look);
+        looked.await.map_err(LaunchFault::from)?
     }
 
     fn launch_failed(&mut self, fault: LaunchFault) -> Input {
@@ -413,15 +504,33 @@ impl Actor {
     fn signal(&mut self, number: i32) {
         let id = self.record.id;
         let Some(task) = &self.task else {
-            self.failure.get_or_insert(ContainerError::Conflict(format!(
-                "container {id} runs under a monitor that this engine could not take over: its log says why at its start; stop the container with the engine that started it"
-            )));
+            self.signal_unreached(number);
             return;
         };
         if let Err(error) = task.signal(number) {
             // A program that has just ended cannot be signalled; its end is on its way.
             tracing::debug!(%id, number, %error, "signal not delivered");
         }
+    }
+
+    /// Sends a signal to a program whose monitor does not answer, by its record. What has to die
+    /// takes a monitor along that would not tell of it.
+    fn signal_unreached(&mut self, number: i32) {
+        let state = self.life.state();
+        let Some(init) = state.init.filter(|init| init.pid != 0) else {
+            let why = terminals::out_of_reach(self.record.id);
+            self.failure.get_or_insert(ContainerError::Conflict(why));
+            return;
+        };
+        let monitor = state
+            .monitor
+            .filter(|_| self.silent && number == signal::KILL);
+        for process in [Some(init), monitor].into_iter().flatten() {
+            if let Err(error) = effects::signal(process, number) {
+                tracing::debug!(id = %self.record.id, number, %error, "signal not delivered");
+            }
+        }
+        self.look_after(SOON);
     }
 
     /// Turns what the link said into an end: an exit record, or the reason why there is none.
@@ -509,6 +618,7 @@ impl Actor {
     async fn clear_runtime(&mut self) {
         self.task = None;
         self.link = None;
+        self.looking = None;
         let shared = Arc::clone(&self.shared);
         let id = self.record.id;
         let clear = move || effects::clear_runtime(&shared, id);
@@ -548,7 +658,7 @@ impl Actor {
                 let threads = self.shared.threads.clone();
                 let work = Work::asking(id, "attach to the streams");
                 // A monitor that is slow to answer keeps nobody else waiting.
-                tokio::spawn(async move {
+                tokio::spawn(task::here(async move {
                     let attached = threads.run(work, move || task.attach(want)).await;
                     let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
                         if effects::monitor_hung_up(&error) {
@@ -560,7 +670,7 @@ impl Actor {
                         }
                     }));
                     let _ = answer.send(attached);
-                });
+                }));
             }
             (_, Phase::Created | Phase::Exited) => {
                 let _ = answer.send(ready(self.park(want)).map_err(io("park a client")));
@@ -615,12 +725,25 @@ async fn next_end(link: &mut Option<Link>) -> Option<End> {
     }
 }
 
-async fn until(deadline: Option<Timestamp>) {
-    match deadline {
-        Some(at) => {
-            let left = at.as_nanos().saturating_sub(Timestamp::now().as_nanos());
-            tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
-        }
+/// Waits for what comes of a look for the run, while there is one.
+async fn next_found(looking: &mut Option<Looking>) -> Found {
+    match looking {
+        Some(looking) => looking.found().await,
         None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The present.
+pub(crate) fn now() -> Now {
+    Now {
+        date: Timestamp::now(),
+        instant: Instant::now(),
     }
 }

@@ -1,47 +1,71 @@
 //! Start of the engine: the same state machine, fed with what was found.
 //!
-//! For each record the monitor is adopted, or the exit record read, or the loss noted; then what
-//! no record claims is swept. The sweep has brakes: it runs after the database was read whole,
-//! touches only names that are container ids below this install's own directories, and leaves
-//! alone what belongs to a row that could not be read.
+//! The records are published as they are, and each container's own task looks for its run: the
+//! monitor is adopted, or the exit record read, or the loss noted. They look side by side, and who
+//! asks for a container whose run is not found yet waits for that. A monitor that is there and
+//! does not answer is asked again and again.
+//!
+//! What no record claims is swept before anything is started. The sweep has brakes: it runs after
+//! the database was read whole, touches only names that are container ids below this install's
+//! own directories, and leaves alone what belongs to a row that could not be read.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use berth_shim::{AdoptError, Task};
 use berth_store::Row;
 use berth_types::launch::ProcessIdentity;
-use berth_types::{ContainerId, Timestamp, chain};
+use berth_types::{ContainerId, Timestamp, chain, task};
+use tokio::task::JoinHandle;
 
-use crate::actor;
+use crate::actor::{self, Origin};
 use crate::effects;
 use crate::error::ContainerError;
 use crate::groups;
-use crate::lifecycle::{End, Input, Launched};
+use crate::lifecycle::{End, Input, Launched, Lifecycle};
 use crate::network;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::shared::{Deps, Shared};
 use crate::tables;
+use crate::threads::Work;
+
+/// How long the first answer of an engine that starts waits for what its containers are: those
+/// that are well have been found by then, unless there are very many.
+const PROMPT: Duration = Duration::from_millis(1500);
+/// Before a monitor that did not answer is asked again; doubled each time up to the second.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What the boot found, for the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BootReport {
     /// Records read.
     pub containers: usize,
-    /// Monitors adopted.
+    /// Monitors adopted so far.
     pub adopted: usize,
     /// Runs that ended while no engine was there.
     pub ended: usize,
+    /// Containers whose run is still looked for.
+    pub sought: usize,
     /// Leftovers swept.
     pub swept: usize,
     /// Rows that could not be read.
     pub damaged: usize,
 }
 
+/// How far the containers' tasks are with looking for their runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Search {
+    /// Those that look for the first time.
+    pub sought: usize,
+    pub adopted: usize,
+    pub ended: usize,
+}
+
 /// What a record's run turned out to be.
-enum Found {
+pub(crate) enum Found {
     /// Nothing to do.
     Settled,
     /// Its monitor lives.
@@ -50,12 +74,66 @@ enum Found {
     Over(End),
     /// It began and ended, and no engine ever knew.
     Missed(End),
-    /// Its monitor is there and cannot be talked to: it runs, and is left alone.
-    OutOfReach,
+    /// Its monitor is there and cannot be talked to: it runs. It may answer later if it is silent;
+    /// one that speaks another protocol will not.
+    OutOfReach { silent: bool },
+}
+
+/// A run that is looked for.
+pub(crate) struct Looking {
+    found: JoinHandle<Found>,
+    pause: Duration,
+}
+
+impl Looking {
+    /// Looks for the first time.
+    pub(crate) fn first(shared: &Arc<Shared>, id: ContainerId, phase: Phase) -> Self {
+        Self::after(shared, id, phase, Duration::ZERO)
+    }
+
+    /// Looks once more, after a pause.
+    pub(crate) fn after(
+        shared: &Arc<Shared>,
+        id: ContainerId,
+        phase: Phase,
+        pause: Duration,
+    ) -> Self {
+        let shared = Arc::clone(shared);
+        let found = async move {
+            tokio::time::sleep(pause).await;
+            let looker = Arc::clone(&shared);
+            let work = Work::adopting(id, "find the run");
+            let found = shared.threads.run(work, move || look(&looker, id, phase));
+            found.await.unwrap_or(Found::OutOfReach { silent: true })
+        };
+        Self {
+            found: tokio::spawn(task::begin("take-up", id).run(found)),
+            pause,
+        }
+    }
+
+    /// The pause before the look after this one.
+    pub(crate) fn next_pause(&self) -> Duration {
+        self.pause.saturating_mul(2).clamp(ASK_AGAIN.0, ASK_AGAIN.1)
+    }
+
+    /// Resolves to what was found.
+    pub(crate) async fn found(&mut self) -> Found {
+        let found = (&mut self.found).await;
+        found.unwrap_or(Found::OutOfReach { silent: true })
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        // A thread that looks already finishes, for nobody.
+        self.found.abort();
+    }
 }
 
 impl Containers {
-    /// Reads the records, adopts the monitors, settles what ended, sweeps what nobody claims.
+    /// Reads the records, publishes them, sweeps what nobody claims, and has every container look
+    /// for its run. Waits for those that are found promptly, and not for the others.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -64,16 +142,54 @@ impl Containers {
         let mut report = BootReport::default();
         let records = load(&shared, &mut report)?;
         let known: HashSet<ContainerId> = records.iter().map(|r| r.id).collect();
+        let adopter = Arc::clone(&shared);
+        let records = tokio::task::spawn_blocking(move || endpoints(&adopter, records));
+        let records = records.await.map_err(|_| ContainerError::ShuttingDown)?;
+        shared
+            .search
+            .send_modify(|search| search.sought = records.len());
         for record in records {
-            take_up(&shared, record, &mut report).await;
+            let (id, name) = (record.id, record.name.clone());
+            let handle = actor::spawn(Arc::clone(&shared), record, Origin::Boot);
+            let mut index = shared.write_index();
+            index.by_name.insert(name, id);
+            index.by_id.insert(id, handle);
         }
         let sweeper = Arc::clone(&shared);
         report.swept = tokio::task::spawn_blocking(move || sweep(&sweeper, &known))
             .await
             .map_err(|_| ContainerError::ShuttingDown)?;
         shared.set_swept();
+        let mut search = shared.search.subscribe();
+        let over = search.wait_for(|search| search.sought == 0);
+        if tokio::time::timeout(PROMPT, over).await.is_err() {
+            tokio::spawn(note_the_end(search.clone()));
+        }
+        let search = *search.borrow();
+        report.adopted = search.adopted;
+        report.ended = search.ended;
+        report.sought = search.sought;
         Ok((Self { shared }, report))
     }
+}
+
+/// Tells the log when the last run was found, where the boot did not wait for it.
+async fn note_the_end(mut search: tokio::sync::watch::Receiver<Search>) {
+    if let Ok(search) = search.wait_for(|search| search.sought == 0).await {
+        tracing::info!(
+            search.adopted,
+            search.ended,
+            "every container's run was looked for"
+        );
+    }
+}
+
+/// Takes up the places on the network of all that may run, before any of it is given to others.
+fn endpoints(shared: &Shared, mut records: Vec<Record>) -> Vec<Record> {
+    for record in &mut records {
+        record.state.endpoint = network::adopt(shared, record.id);
+    }
+    records
 }
 
 fn load(shared: &Shared, report: &mut BootReport) -> Result<Vec<Record>, ContainerError> {
@@ -97,56 +213,8 @@ fn load(shared: &Shared, report: &mut BootReport) -> Result<Vec<Record>, Contain
     Ok(records)
 }
 
-async fn take_up(shared: &Arc<Shared>, mut record: Record, report: &mut BootReport) {
-    let looker = Arc::clone(shared);
-    let (id, phase) = (record.id, record.state.phase);
-    let found = tokio::task::spawn_blocking(move || {
-        let found = look(&looker, id, phase);
-        let runs = matches!(found, Found::Alive(_) | Found::OutOfReach);
-        let endpoint = runs.then(|| network::adopt(&looker, id)).flatten();
-        (found, endpoint)
-    });
-    let (found, endpoint) = found.await.unwrap_or((Found::Settled, None));
-    record.state.endpoint = endpoint;
-    let (adopted, first) = match found {
-        Found::Alive(task) => {
-            report.adopted += 1;
-            (Some(task), None)
-        }
-        Found::Over(end) => {
-            report.ended += 1;
-            (None, Some(Input::Ended(end)))
-        }
-        Found::Missed(end) => {
-            report.ended += 1;
-            let at = match &end {
-                End::Recorded(exit) => exit.at,
-                End::Unseen { at, .. } => *at,
-            };
-            begin_unseen(&mut record, at);
-            (None, Some(Input::Ended(end)))
-        }
-        Found::OutOfReach => {
-            if !phase.is_live() {
-                begin_unseen(&mut record, Timestamp::now());
-            }
-            (None, None)
-        }
-        // A container that removes itself was on its way out when the engine was killed.
-        Found::Settled if record.host.auto_remove && phase == Phase::Exited => {
-            (None, Some(Input::Remove { force: false }))
-        }
-        Found::Settled => (None, None),
-    };
-    let name = record.name.clone();
-    let handle = actor::spawn(Arc::clone(shared), record, adopted, first);
-    let mut index = shared.write_index();
-    index.by_name.insert(name, id);
-    index.by_id.insert(id, handle);
-}
-
-/// Brings the record of a run whose start no engine recorded to where it runs.
-fn begin_unseen(record: &mut Record, at: Timestamp) {
+/// Brings the state of a run whose start no engine recorded to where it runs.
+pub(crate) fn begin_unseen(life: &mut Lifecycle, at: Timestamp) {
     let nobody = ProcessIdentity {
         pid: 0,
         start_time: 0,
@@ -156,10 +224,15 @@ fn begin_unseen(record: &mut Record, at: Timestamp) {
         monitor: nobody,
         at,
     };
-    let mut life =
-        crate::lifecycle::Lifecycle::new(record.state.clone(), false, record.host.restart);
-    if life.step(Input::Started(launched)).is_ok() {
-        record.state = life.state().clone();
+    // A run that is in no state to begin has been seen.
+    let _ = life.step(Input::Started(launched), actor::now().instant);
+}
+
+/// When a run was over, as far as anybody knows.
+pub(crate) fn end_of(end: &End) -> Timestamp {
+    match end {
+        End::Recorded(exit) => exit.at,
+        End::Unseen { at, .. } => *at,
     }
 }
 
@@ -177,10 +250,12 @@ fn look(shared: &Shared, id: ContainerId, phase: Phase) -> Found {
         Err(AdoptError::Gone { .. }) => {}
         Err(error) => {
             tracing::error!(%id, error = %chain(&error), "monitor not adopted");
-            return Found::OutOfReach;
+            let silent = !matches!(error, AdoptError::Version { .. });
+            return Found::OutOfReach { silent };
         }
     }
     let record = effects::read_exit_record(shared, id);
+    effects::clear_unfinished_record(shared, id);
     effects::kill_cgroup(shared, id);
     match (phase.is_live(), record) {
         (true, Some(record)) => Found::Over(End::Recorded(record)),

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::lifecycle::Input;
 use crate::record::{Network, Phase, Record};
-use crate::service::{Containers, KILL_PATIENCE, after};
+use crate::service::{Containers, KILL_PATIENCE};
 use crate::shared::Shared;
 use crate::verbs;
 
@@ -43,8 +43,7 @@ impl Containers {
                     .ok()?;
                 let patience = u64::try_from(seconds).map_or(CLOSE_MAX, Duration::from_secs);
                 let patience = patience.min(CLOSE_MAX);
-                let kill_at = after(patience);
-                let stopped = handle.step(Input::Close { signal, kill_at }).await;
+                let stopped = handle.step(Input::Close { signal, patience }).await;
                 if stopped.is_ok_and(|report| report.unchanged) && !is_live(&watch.borrow()) {
                     return None;
                 }

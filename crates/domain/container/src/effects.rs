@@ -12,10 +12,11 @@ use berth_network::Endpoint;
 use berth_shim::exit_record;
 use berth_shim::{AttachWant, LaunchError, LaunchRequest, Task};
 use berth_store::failpoint;
-use berth_sys::cgroup;
 use berth_sys::socket::open_directory;
+use berth_sys::{cgroup, pidfd};
 use berth_types::launch::{
-    EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, StartFailure, StartFailureKind,
+    EXIT_RECORD_VERSION, ExitRecord, Phase as TimedPhase, ProcessIdentity, StartFailure,
+    StartFailureKind,
 };
 use berth_types::{ContainerId, Timestamp, chain};
 
@@ -113,7 +114,6 @@ pub(crate) fn launch(
     if record.host.auto_remove && record.state.finished_at.is_set() {
         allow_volatile_again(&snapshot.work).map_err(io("reuse the writable layer"))?;
     }
-    make_bind_sources(record)?;
     open_directory(&state)
         .and_then(exit_record::remove)
         .map_err(io("clear the last exit record"))?;
@@ -183,8 +183,9 @@ fn allow_volatile_again(work: &Path) -> io::Result<()> {
     }
 }
 
-/// Docker's `-v` makes a missing source directory; `--mount` refuses it.
-fn make_bind_sources(record: &Record) -> Result<(), LaunchFault> {
+/// Docker's `-v` makes a missing source directory; `--mount` refuses it. Their file systems are
+/// others' and may not answer: this is done before the launch, apart from it.
+pub(crate) fn make_bind_sources(record: &Record) -> Result<(), LaunchFault> {
     for bind in &record.host.binds {
         let source = Path::new(&bind.source);
         if source.exists() {
@@ -260,6 +261,17 @@ pub(crate) fn kill_group(id: ContainerId, path: &str) {
     }
 }
 
+/// Sends a signal to a process that is known by its record alone. One that is gone, or whose
+/// number is another's by now, gets none.
+pub(crate) fn signal(process: ProcessIdentity, number: i32) -> io::Result<()> {
+    let opened = pidfd::open(process.pid)?;
+    // If the number is still the process's now, the descriptor is.
+    if berth_sys::process::identity(process.pid)? != process {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    pidfd::send_signal(&opened, number)
+}
+
 /// The control group of a container that runs.
 pub(crate) fn group(shared: &Shared, id: ContainerId) -> Result<cgroup::Cgroup, ContainerError> {
     Ok(cgroup::Cgroup::open(&groups::path(shared, id))?)
@@ -298,6 +310,15 @@ pub(crate) fn read_exit_record(shared: &Shared, id: ContainerId) -> Option<ExitR
     let directory = open_directory(&shared.storage.paths().state(id)).ok()?;
     let record = exit_record::read(directory).ok()??;
     (record.version == EXIT_RECORD_VERSION).then_some(record)
+}
+
+/// Removes what a monitor that is gone left half-written.
+pub(crate) fn clear_unfinished_record(shared: &Shared, id: ContainerId) {
+    let cleared =
+        open_directory(&shared.storage.paths().state(id)).and_then(exit_record::remove_unfinished);
+    if let Err(error) = cleared {
+        tracing::debug!(%id, %error, "no unfinished exit record removed");
+    }
 }
 
 /// Whether an error in talking to a monitor means that it has closed the connection.

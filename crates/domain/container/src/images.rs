@@ -82,9 +82,9 @@ impl Containers {
             return Err(ContainerError::Removing(record.id.to_string()));
         }
         let (shared, caller) = (Arc::clone(&self.shared), caller.clone());
+        let task = task::begin("commit", record.id);
         let work = Work::with_files(record.id, "make an image");
         let commit = move || commit(&shared, &caller, &record, request);
-        let task = task::begin("commit", work.container);
         task.run(self.shared.threads.run(work, commit)).await?
     }
 }

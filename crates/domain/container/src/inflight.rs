@@ -14,7 +14,7 @@ pub(crate) fn kind(input: &Input) -> &'static str {
         Input::Unpause | Input::Thawed => "unpause",
         Input::Change => "change",
         Input::EngineStarted => "take-up",
-        Input::Tick(_) => "due",
+        Input::Tick => "due",
         Input::Remove { .. } | Input::RemoveDone | Input::RemoveFailed => "remove",
         Input::Ended(_) => "end",
     }

@@ -13,6 +13,7 @@
 //! place in one commit.
 
 mod actor;
+mod behind;
 mod boot;
 mod closing;
 mod create;
@@ -52,6 +53,7 @@ mod update;
 mod verbs;
 
 pub use actor::Report;
+pub use behind::SMALL;
 pub use boot::BootReport;
 pub use closing::Closed;
 pub use create::{CreateRequest, HostCapacity};

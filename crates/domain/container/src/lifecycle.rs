@@ -18,11 +18,19 @@
 //!
 //! The actor takes an input, steps, carries the effects out and feeds their completions back.
 //! Requests that find nothing to do answer [`Done::Unchanged`], which is not an error. A frozen
-//! program dies of nothing before it is thawed, so whatever ends it thaws it too.
+//! program dies of nothing before it is thawed, so whatever ends it thaws it too, and one that is
+//! being killed is not frozen any more.
+//!
+//! Time comes in with every input, and is that of a clock which only goes forward: what waits for
+//! a moment waits as long when somebody sets the machine's clock. Only what the next engine has to
+//! know of a pause is a date, in the record.
+
+use std::time::Duration;
 
 use berth_network::Endpoint;
 use berth_types::Timestamp;
 use berth_types::launch::{ExitRecord, ProcessIdentity, StartFailure, StartFailureKind};
+use tokio::time::Instant;
 
 use crate::record::{Phase, RestartPolicy, Restarts, State};
 use crate::restart;
@@ -48,27 +56,27 @@ pub enum Input {
         /// Whether it is one that asks the program to end, so that no policy starts it again.
         ends: bool,
     },
-    /// A request to stop: a signal, and SIGKILL when `kill_at` has come.
+    /// A request to stop: a signal, and SIGKILL when patience is over.
     Stop {
         /// The polite signal.
         signal: i32,
-        /// When patience ends; absent for never.
-        kill_at: Option<Timestamp>,
+        /// How long patience lasts; absent for ever.
+        patience: Option<Duration>,
     },
     /// A request to stop and start again; one that does not run is started.
     Restart {
         /// The polite signal.
         signal: i32,
-        /// When patience ends; absent for never.
-        kill_at: Option<Timestamp>,
+        /// How long patience lasts; absent for ever.
+        patience: Option<Duration>,
     },
     /// The machine goes down: a stop that nobody asked for. The container starts no more here, and
     /// its policy counts with the next engine.
     Close {
         /// The polite signal.
         signal: i32,
-        /// When patience ends.
-        kill_at: Timestamp,
+        /// How long patience lasts.
+        patience: Duration,
     },
     /// A request to freeze the program.
     Pause,
@@ -84,7 +92,7 @@ pub enum Input {
     /// The engine has started and taken up what it found.
     EngineStarted,
     /// Time has passed.
-    Tick(Timestamp),
+    Tick,
     /// A request to remove; `force` kills a running program first.
     Remove {
         /// Whether a running container is killed.
@@ -94,7 +102,7 @@ pub enum Input {
     Ended(End),
     /// The record and its claims are gone.
     RemoveDone,
-    /// The record could not be removed: everything is as it was.
+    /// The record could not be removed: what is left of the container is an ended one.
     RemoveFailed,
 }
 
@@ -142,6 +150,15 @@ pub enum Effect {
     Remove,
 }
 
+/// The present, on both clocks: what a record says is a date, what is waited for is not.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// By the machine's clock, which people set.
+    pub date: Timestamp,
+    /// By one that only goes forward.
+    pub instant: Instant,
+}
+
 /// An input that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
@@ -173,28 +190,51 @@ pub enum Refused {
 }
 
 /// A container's state with what only matters while the engine lives.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lifecycle {
     state: State,
     auto_remove: bool,
     policy: RestartPolicy,
     remove_at_end: bool,
-    kill_at: Option<Timestamp>,
+    /// When patience with this run ends.
+    kill_at: Option<Instant>,
+    /// When the next one begins.
+    restart_at: Option<Instant>,
+    /// When this engine launched it.
+    launched_at: Option<Instant>,
     stopping: bool,
     closing: bool,
+    /// It was sent SIGKILL.
+    killed: bool,
 }
 
 impl Lifecycle {
-    /// Takes up the life of a container where its record left it.
-    pub fn new(state: State, auto_remove: bool, policy: RestartPolicy) -> Self {
+    /// Takes up the life of a container where its record left it. Of a pause before a restart, what
+    /// its date leaves is waited for, and never longer than the whole.
+    pub fn new(state: State, auto_remove: bool, policy: RestartPolicy, now: Now) -> Self {
+        let restart_at = (state.phase == Phase::Restarting).then(|| {
+            let whole = if state.restart.asked {
+                Duration::ZERO
+            } else {
+                Duration::from_millis(state.restart.pause_ms)
+            };
+            let left = state
+                .restart
+                .due
+                .map_or(Duration::ZERO, |due| now.date.age(due));
+            now.instant + left.min(whole)
+        });
         Self {
             state,
             auto_remove,
             policy,
             remove_at_end: false,
             kill_at: None,
+            restart_at,
+            launched_at: None,
             stopping: false,
             closing: false,
+            killed: false,
         }
     }
 
@@ -219,23 +259,18 @@ impl Lifecycle {
     }
 
     /// When the next [`Input::Tick`] is wanted.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        if self.state.phase == Phase::Restarting {
-            if self.closing {
-                return None;
-            }
-            // A row without the date would wait for ever.
-            Some(self.state.restart.due.unwrap_or(Timestamp::NEVER))
-        } else {
-            self.kill_at
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.closing && self.state.phase == Phase::Restarting {
+            return None;
         }
+        self.restart_at.or(self.kill_at)
     }
 
-    /// Takes one input.
+    /// Takes one input at the moment `now`.
     ///
     /// # Errors
     /// The input does not fit the state, which is then unchanged.
-    pub fn step(&mut self, input: Input) -> Result<Done, Refused> {
+    pub fn step(&mut self, input: Input, now: Instant) -> Result<Done, Refused> {
         use Phase::{Created, Exited, Paused, Removed, Removing, Restarting, Running, Starting};
         match (self.state.phase, input) {
             (Created | Exited | Restarting, Input::Start | Input::Restart { .. })
@@ -254,31 +289,35 @@ impl Lifecycle {
             (
                 Starting | Created | Exited | Running | Paused | Restarting,
                 Input::Started(launched),
-            ) => Ok(self.started(launched)),
+            ) => Ok(self.started(launched, now)),
             (Starting, Input::StartFailed(failure)) => Ok(self.start_failed(&failure)),
 
             (Running | Paused, Input::Signal { signal, ends }) => Ok(self.signal(signal, ends)),
             (Restarting, Input::Signal { ends, .. }) => Ok(self.give_up(ends)),
             (Created | Starting | Exited, Input::Signal { .. }) => Err(Refused::NotRunning),
 
-            (Running | Paused, Input::Stop { signal, kill_at }) => {
-                Ok(self.stop(signal, kill_at, false))
+            (Running | Paused, Input::Stop { signal, patience }) => {
+                Ok(self.stop(signal, end(now, patience), false))
             }
             (Restarting, Input::Stop { .. }) => Ok(self.give_up(true)),
             (Created | Starting | Exited, Input::Stop { .. }) => Ok(Done::Unchanged),
 
-            (Running | Paused, Input::Restart { signal, kill_at }) => {
-                Ok(self.stop(signal, kill_at, true))
+            (Running | Paused, Input::Restart { signal, patience }) => {
+                Ok(self.stop(signal, end(now, patience), true))
             }
             (Created | Exited | Restarting, Input::Restart { .. }) => Ok(self.begin(true)),
             (Starting, Input::Restart { .. }) => Ok(Done::Unchanged),
 
-            (Running | Paused, Input::Close { signal, kill_at }) => Ok(self.close(signal, kill_at)),
+            (Running | Paused, Input::Close { signal, patience }) => {
+                Ok(self.close(signal, now + patience))
+            }
             (_, Input::Close { .. }) => {
                 self.closing = true;
                 Ok(Done::Unchanged)
             }
 
+            // Frozen, it would not die of what it was sent.
+            (Running, Input::Pause) if self.killed => Err(Refused::NotRunning),
             (Running, Input::Pause) => Ok(effects([Effect::Freeze])),
             (Paused, Input::Pause) => Err(Refused::Paused),
             (Restarting, Input::Pause) => Err(Refused::Restarting),
@@ -291,12 +330,13 @@ impl Lifecycle {
             (Paused, Input::Thawed) => Ok(self.turn(Running)),
             (Paused, Input::Frozen) | (Running, Input::Thawed) => Ok(Done::Unchanged),
 
-            (Running | Paused | Restarting, Input::Tick(now)) => Ok(self.tick(now)),
-            (_, Input::Tick(_)) => Ok(Done::Unchanged),
+            (Running | Paused | Restarting, Input::Tick) => Ok(self.tick(now)),
+            (_, Input::Tick) => Ok(Done::Unchanged),
 
             (Created | Exited, Input::Remove { .. })
             | (Restarting, Input::Remove { force: true }) => {
                 self.state.phase = Removing;
+                self.restart_at = None;
                 Ok(effects([Effect::Remove]))
             }
             (Running | Paused, Input::Remove { force: true }) => {
@@ -307,7 +347,7 @@ impl Lifecycle {
                 Err(Refused::Running)
             }
 
-            (Running | Paused, Input::Ended(end)) => Ok(self.ended(end)),
+            (Running | Paused, Input::Ended(end)) => Ok(self.ended(end, now)),
 
             (Removing, Input::RemoveDone) => {
                 self.state.phase = Removed;
@@ -316,8 +356,10 @@ impl Lifecycle {
             (Removing, Input::RemoveFailed) => {
                 let ran = self.state.finished_at.is_set();
                 self.state.phase = if ran { Exited } else { Created };
+                self.state.restart.due = None;
                 self.remove_at_end = false;
-                Ok(Done::Unchanged)
+                // The row may still tell of the run, or of a restart that will not be.
+                Ok(effects([Effect::Commit]))
             }
 
             (Created | Starting | Running | Paused | Restarting | Exited, Input::Change) => {
@@ -351,6 +393,7 @@ impl Lifecycle {
     /// A start that a person asked for, or that the engine makes when it starts.
     fn begin(&mut self, asked: bool) -> Done {
         self.state.phase = Phase::Starting;
+        self.restart_at = None;
         self.state.error.clear();
         self.state.restart = Restarts {
             asked,
@@ -359,8 +402,12 @@ impl Lifecycle {
         effects([Effect::Launch])
     }
 
-    fn started(&mut self, launched: Launched) -> Done {
+    fn started(&mut self, launched: Launched, now: Instant) -> Done {
         let same = self.state.phase.is_live() && self.state.init == Some(launched.init);
+        // One that an earlier engine launched began some time ago.
+        let own = self.state.phase == Phase::Starting;
+        self.launched_at = own.then_some(now).or(self.launched_at.filter(|_| same));
+        self.restart_at = None;
         self.state.started_at = launched.at;
         // The exit code stays that of the last run, for those who wait for its end and are late.
         self.state.oom_killed = false;
@@ -397,18 +444,21 @@ impl Lifecycle {
         self.settle((self.auto_remove && !asked) || self.remove_at_end)
     }
 
-    /// A signal from a person. Where a policy could start the program again behind the engine's
-    /// back, what was asked is recorded before it is done.
+    /// A signal from a person. Where a policy, or a restart that was asked for before, could start
+    /// the program again behind the engine's back, what was asked is recorded before it is done.
     fn signal(&mut self, signal: i32, ends: bool) -> Done {
         let thaw = ends && self.state.phase == Phase::Paused;
         let restart = &mut self.state.restart;
         let news = !restart.manually_stopped || (ends && (!restart.cancelled || restart.asked));
+        let takes_back = ends && restart.asked;
         restart.manually_stopped = true;
         if ends {
             restart.cancelled = true;
             restart.asked = false;
         }
-        self.send(signal, news && self.policy != RestartPolicy::No, thaw)
+        self.killed |= signal == SIGKILL;
+        let could = takes_back || self.policy != RestartPolicy::No;
+        self.send(signal, news && could, thaw)
     }
 
     fn send(&self, signal: i32, record: bool, thaw: bool) -> Done {
@@ -430,6 +480,7 @@ impl Lifecycle {
             self.state.restart.cancelled = true;
             self.state.restart.asked = false;
             self.state.restart.due = None;
+            self.restart_at = None;
             self.state.phase = Phase::Exited;
             if self.auto_remove {
                 // A restart was asked for, and what follows that end after all.
@@ -440,7 +491,7 @@ impl Lifecycle {
         effects([Effect::Commit])
     }
 
-    fn stop(&mut self, signal: i32, kill_at: Option<Timestamp>, again: bool) -> Done {
+    fn stop(&mut self, signal: i32, kill_at: Option<Instant>, again: bool) -> Done {
         self.kill_at = match (self.stopping, self.kill_at, kill_at) {
             (true, Some(earlier), Some(new)) => Some(earlier.min(new)),
             (true, earlier, None) => earlier,
@@ -452,12 +503,13 @@ impl Lifecycle {
         }
         self.state.restart.asked = true;
         self.state.restart.cancelled = false;
+        self.killed |= signal == SIGKILL;
         self.send(signal, true, self.state.phase == Phase::Paused)
     }
 
     /// Nothing is recorded before the signal: without this engine's word the next one takes the end
     /// for one of the program's own, and the policy for what it is.
-    fn close(&mut self, signal: i32, kill_at: Timestamp) -> Done {
+    fn close(&mut self, signal: i32, kill_at: Instant) -> Done {
         self.closing = true;
         self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
         if std::mem::replace(&mut self.stopping, true) {
@@ -471,22 +523,24 @@ impl Lifecycle {
         effects([Effect::Commit])
     }
 
-    fn tick(&mut self, now: Timestamp) -> Done {
+    fn tick(&mut self, now: Instant) -> Done {
         match self.deadline() {
             Some(at) if at <= now => {}
             _ => return Done::Unchanged,
         }
         if self.state.phase == Phase::Restarting {
             self.state.phase = Phase::Starting;
-            // The date stays: by it the start is known as a restart, also to the next engine.
-            self.state.restart.due.get_or_insert(now);
+            self.restart_at = None;
+            // A date stays: by it the start is known as a restart, also to the next engine.
+            self.state.restart.due.get_or_insert(self.state.finished_at);
             return effects([Effect::Launch]);
         }
         self.kill_at = None;
+        self.killed = true;
         self.send(SIGKILL, false, self.state.phase == Phase::Paused)
     }
 
-    fn ended(&mut self, end: End) -> Done {
+    fn ended(&mut self, end: End, now: Instant) -> Done {
         let state = &mut self.state;
         state.phase = Phase::Exited;
         state.init = None;
@@ -506,12 +560,18 @@ impl Lifecycle {
         }
         self.kill_at = None;
         self.stopping = false;
+        self.killed = false;
+        let ran = match self.launched_at.take() {
+            Some(at) => now.duration_since(at),
+            // By the dates of two monitors' records: all that is left of a run under two engines.
+            None => state.started_at.age(state.finished_at),
+        };
         // What returns with the next engine has ended until then.
         let returns = self.closing && self.policy.returns(state);
         let again = state.restart.asked || (self.policy.follows(state) && !returns);
         if again && !self.remove_at_end {
             state.phase = Phase::Restarting;
-            restart::schedule(state);
+            self.restart_at = Some(now + restart::schedule(state, ran));
             return effects([Effect::ClearRuntime, Effect::Commit]);
         }
         self.settle(self.auto_remove || self.remove_at_end)
@@ -528,6 +588,11 @@ impl Lifecycle {
     }
 }
 
+/// When patience ends; never, where that is further away than the clock goes.
+fn end(now: Instant, patience: Option<Duration>) -> Option<Instant> {
+    now.checked_add(patience?)
+}
+
 fn effects<const N: usize>(list: [Effect; N]) -> Done {
     Done::Effects(list.to_vec())
 }
@@ -535,3 +600,7 @@ fn effects<const N: usize>(list: [Effect; N]) -> Done {
 #[cfg(test)]
 #[path = "lifecycle_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lifecycle_reach.rs"]
+mod reach;

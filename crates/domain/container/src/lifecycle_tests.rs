@@ -1,7 +1,30 @@
 //! Every (state, input) pair, and the histories that matter.
 
+use std::sync::OnceLock;
+
 use super::*;
 use berth_types::launch::EXIT_RECORD_VERSION;
+
+/// So many milliseconds after the beginning of all tests.
+pub(super) fn moment(ms: u64) -> Instant {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    *BEGIN.get_or_init(Instant::now) + Duration::from_millis(ms)
+}
+
+/// The beginning, dated as late as the nanosecond says.
+pub(super) fn dated(nanos: i64) -> Now {
+    Now {
+        date: Timestamp::from_nanos(nanos),
+        instant: moment(0),
+    }
+}
+
+impl Lifecycle {
+    /// A step at the beginning of time.
+    fn take(&mut self, input: Input) -> Result<Done, Refused> {
+        self.step(input, moment(0))
+    }
+}
 
 const PHASES: [Phase; 8] = [
     Phase::Created,
@@ -14,7 +37,7 @@ const PHASES: [Phase; 8] = [
     Phase::Removed,
 ];
 
-fn launched() -> Launched {
+pub(super) fn launched() -> Launched {
     let process = ProcessIdentity {
         pid: 7,
         start_time: 1,
@@ -26,14 +49,14 @@ fn launched() -> Launched {
     }
 }
 
-fn failure(kind: StartFailureKind) -> StartFailure {
+pub(super) fn failure(kind: StartFailureKind) -> StartFailure {
     StartFailure {
         kind,
         message: "no".into(),
     }
 }
 
-fn exit(code: i32) -> End {
+pub(super) fn exit(code: i32) -> End {
     let at = Timestamp::from_nanos(9);
     End::Recorded(ExitRecord {
         version: EXIT_RECORD_VERSION,
@@ -52,6 +75,7 @@ fn in_phase(phase: Phase, auto_remove: bool) -> Lifecycle {
         },
         auto_remove,
         RestartPolicy::No,
+        dated(9),
     )
 }
 
@@ -59,29 +83,36 @@ fn in_phase(phase: Phase, auto_remove: bool) -> Lifecycle {
 fn with_policy(policy: RestartPolicy) -> Lifecycle {
     let mut life = in_phase(Phase::Created, false);
     life.set_policy(policy);
-    life.step(Input::Start).unwrap();
-    life.step(Input::Started(launched())).unwrap();
+    life.take(Input::Start).unwrap();
+    life.take(Input::Started(launched())).unwrap();
     life
 }
 
-fn stop(kill_at: Option<Timestamp>) -> Input {
+pub(super) fn stop(patience: Option<u64>) -> Input {
     Input::Stop {
         signal: 15,
-        kill_at,
+        patience: patience.map(Duration::from_millis),
+    }
+}
+
+pub(super) fn restart() -> Input {
+    Input::Restart {
+        signal: 15,
+        patience: None,
     }
 }
 
 fn close() -> Input {
     Input::Close {
         signal: 2,
-        kill_at: Timestamp::from_nanos(7),
+        patience: Duration::from_millis(7),
     }
 }
 
 /// The answer of `phase` to `input` in one word, and the phase afterwards.
 fn answer(phase: Phase, input: Input) -> (String, Phase) {
     let mut life = in_phase(phase, false);
-    let text = match life.step(input) {
+    let text = match life.take(input) {
         Ok(Done::Unchanged) => "unchanged".to_owned(),
         Ok(Done::Effects(list)) => format!("{list:?}"),
         Err(refused) => format!("{refused:?}"),
@@ -170,10 +201,7 @@ fn every_pair_with_a_request_is_decided() {
         ],
     );
     row(
-        Input::Restart {
-            signal: 15,
-            kill_at: None,
-        },
+        restart(),
         [
             ("[Launch]", Starting),
             ("unchanged", Starting),
@@ -295,7 +323,7 @@ fn every_pair_with_a_fact_is_decided() {
         ],
     );
     row(
-        Input::Tick(Timestamp::from_nanos(1)),
+        Input::Tick,
         PHASES.map(|p| match p {
             Restarting => ("[Launch]", Starting),
             other => ("unchanged", other),
@@ -320,7 +348,7 @@ fn every_pair_with_a_fact_is_decided() {
     removed[6] = ("[]", Removed);
     row(Input::RemoveDone, removed);
     let mut back = strays;
-    back[6] = ("unchanged", Created);
+    back[6] = ("[Commit]", Created);
     row(Input::RemoveFailed, back);
 }
 
@@ -333,7 +361,7 @@ fn a_failed_start_keeps_the_exit_code_of_a_shell() {
         (StartFailureKind::UnknownUser, 128),
     ] {
         let mut life = in_phase(Phase::Starting, false);
-        life.step(Input::StartFailed(failure(kind))).unwrap();
+        life.take(Input::StartFailed(failure(kind))).unwrap();
         assert_eq!(life.state().exit_code, code);
         assert_eq!(life.state().error, "no");
     }
@@ -352,73 +380,111 @@ fn a_container_that_ran_is_exited_after_a_failed_start() {
         },
         false,
         RestartPolicy::No,
+        dated(9),
     );
-    life.step(Input::Start).unwrap();
-    life.step(Input::StartFailed(failure(StartFailureKind::Internal)))
+    life.take(Input::Start).unwrap();
+    life.take(Input::StartFailed(failure(StartFailureKind::Internal)))
         .unwrap();
     assert_eq!(life.state().phase, Phase::Exited);
 }
 
 #[test]
 fn patience_ends_once_and_a_second_stop_only_shortens_it() {
-    let at = |s: i64| Timestamp::from_nanos(s);
     let mut life = in_phase(Phase::Running, false);
-    life.step(Input::Stop {
-        signal: 15,
-        kill_at: Some(at(100)),
-    })
-    .unwrap();
-    life.step(Input::Stop {
-        signal: 15,
-        kill_at: Some(at(200)),
-    })
-    .unwrap();
-    assert_eq!(life.deadline(), Some(at(100)));
-    life.step(Input::Stop {
-        signal: 15,
-        kill_at: Some(at(50)),
-    })
-    .unwrap();
-    assert_eq!(life.step(Input::Tick(at(49))), Ok(Done::Unchanged));
-    assert_eq!(
-        life.step(Input::Tick(at(50))),
-        Ok(effects([Effect::Signal(9)]))
-    );
-    assert_eq!(life.step(Input::Tick(at(200))), Ok(Done::Unchanged));
+    life.take(stop(Some(100))).unwrap();
+    life.take(stop(Some(200))).unwrap();
+    assert_eq!(life.deadline(), Some(moment(100)));
+    life.take(stop(Some(50))).unwrap();
+    assert_eq!(life.step(Input::Tick, moment(49)), Ok(Done::Unchanged));
+    let killed = Ok(effects([Effect::Signal(9)]));
+    assert_eq!(life.step(Input::Tick, moment(50)), killed);
+    assert_eq!(life.step(Input::Tick, moment(200)), Ok(Done::Unchanged));
 }
 
 #[test]
 fn a_stop_that_waits_for_ever_can_still_be_given_an_end() {
     let mut life = in_phase(Phase::Running, false);
-    life.step(Input::Stop {
-        signal: 15,
-        kill_at: None,
-    })
-    .unwrap();
+    life.take(stop(None)).unwrap();
     assert_eq!(life.deadline(), None);
-    let soon = Some(Timestamp::from_nanos(1));
-    life.step(Input::Stop {
+    life.take(stop(Some(1))).unwrap();
+    assert_eq!(life.deadline(), Some(moment(1)));
+    // Further away than the clock goes is never, too.
+    let mut life = in_phase(Phase::Running, false);
+    life.take(stop(Some(u64::MAX))).unwrap();
+    life.take(Input::Stop {
         signal: 15,
-        kill_at: soon,
+        patience: Some(Duration::MAX),
     })
     .unwrap();
-    assert_eq!(life.deadline(), soon);
+    assert_ne!(life.deadline(), Some(moment(0)));
+}
+
+#[test]
+fn what_is_being_killed_is_not_frozen() {
+    for input in [
+        Input::Signal {
+            signal: 9,
+            ends: true,
+        },
+        Input::Remove { force: true },
+        Input::Stop {
+            signal: 9,
+            patience: None,
+        },
+    ] {
+        let mut life = in_phase(Phase::Running, false);
+        life.take(input).unwrap();
+        assert_eq!(life.take(Input::Pause), Err(Refused::NotRunning));
+        life.take(Input::Ended(exit(137))).unwrap();
+        if life.take(Input::Start).is_ok() {
+            life.take(Input::Started(launched())).unwrap();
+            assert_eq!(life.take(Input::Pause), Ok(effects([Effect::Freeze])));
+        }
+    }
+    let mut life = in_phase(Phase::Running, false);
+    life.take(stop(Some(1))).unwrap();
+    assert_eq!(life.take(Input::Pause), Ok(effects([Effect::Freeze])));
+}
+
+#[test]
+fn a_pause_is_as_long_as_it_is_whatever_the_date() {
+    let second = 1_000_000_000;
+    let mut life = with_policy(RestartPolicy::Always);
+    life.take(Input::Ended(exit(1))).unwrap();
+    assert_eq!(life.deadline(), Some(moment(100)));
+    // The next engine waits for what the date leaves of it, and at most for all of it, also where
+    // the clock was set back or forward meanwhile.
+    for (date, left) in [(9 + 40_000_000, 60), (-second, 100), (second, 0)] {
+        let state = life.state().clone();
+        let next = Lifecycle::new(state, false, RestartPolicy::Always, dated(date));
+        assert_eq!(next.deadline(), Some(moment(left)), "{date}");
+    }
+    // A good run is one of ten seconds, also under a clock that was set back.
+    life.step(Input::Tick, moment(100)).unwrap();
+    life.step(Input::Started(launched()), moment(100)).unwrap();
+    life.step(Input::Ended(exit(1)), moment(10_099)).unwrap();
+    assert_eq!(life.state().restart.pause_ms, 200);
+    life.step(Input::Tick, moment(10_299)).unwrap();
+    life.step(Input::Started(launched()), moment(10_299))
+        .unwrap();
+    life.step(Input::Ended(exit(1)), moment(20_299)).unwrap();
+    assert_eq!(life.state().restart.pause_ms, 100);
 }
 
 #[test]
 fn an_end_removes_where_that_was_asked_for() {
     let removal = Ok(effects([Effect::ClearRuntime, Effect::Remove]));
     let mut auto = in_phase(Phase::Running, true);
-    assert_eq!(auto.step(Input::Ended(exit(0))), removal);
+    assert_eq!(auto.take(Input::Ended(exit(0))), removal);
 
     let mut forced = in_phase(Phase::Running, false);
-    forced.step(Input::Remove { force: true }).unwrap();
-    assert_eq!(forced.step(Input::Ended(exit(137))), removal);
+    forced.take(Input::Remove { force: true }).unwrap();
+    assert_eq!(forced.take(Input::Ended(exit(137))), removal);
     assert_eq!(forced.state().exit_code, 137);
 
     let mut failed = in_phase(Phase::Starting, true);
     assert_eq!(
-        failed.step(Input::StartFailed(failure(StartFailureKind::Internal))),
+        failed.take(Input::StartFailed(failure(StartFailureKind::Internal))),
         removal
     );
 }
@@ -430,7 +496,7 @@ fn an_unseen_end_says_why() {
         at: Timestamp::from_nanos(3),
         reason: "the monitor was killed".into(),
     };
-    life.step(Input::Ended(end)).unwrap();
+    life.take(Input::Ended(end)).unwrap();
     assert_eq!(life.state().exit_code, EXIT_UNKNOWN);
     assert_eq!(life.state().error, "the monitor was killed");
     assert_eq!(life.state().finished_at, Timestamp::from_nanos(3));
@@ -440,24 +506,24 @@ fn an_unseen_end_says_why() {
 fn adoption_of_the_same_process_changes_nothing() {
     let mut life = in_phase(Phase::Created, false);
     assert_eq!(
-        life.step(Input::Started(launched())),
+        life.take(Input::Started(launched())),
         Ok(effects([Effect::Commit]))
     );
-    assert_eq!(life.step(Input::Started(launched())), Ok(Done::Unchanged));
+    assert_eq!(life.take(Input::Started(launched())), Ok(Done::Unchanged));
 }
 
 #[test]
 fn a_removal_that_failed_does_not_come_back_after_the_next_run() {
     let mut life = in_phase(Phase::Running, false);
-    life.step(Input::Remove { force: true }).unwrap();
-    life.step(Input::Ended(exit(137))).unwrap();
+    life.take(Input::Remove { force: true }).unwrap();
+    life.take(Input::Ended(exit(137))).unwrap();
     assert_eq!(life.state().phase, Phase::Removing);
-    life.step(Input::RemoveFailed).unwrap();
-    life.step(Input::Start).unwrap();
-    life.step(Input::Started(launched())).unwrap();
+    life.take(Input::RemoveFailed).unwrap();
+    life.take(Input::Start).unwrap();
+    life.take(Input::Started(launched())).unwrap();
     // Those who waited for the end of the first run still find its code.
     assert_eq!(life.state().exit_code, 137);
-    life.step(Input::Ended(exit(0))).unwrap();
+    life.take(Input::Ended(exit(0))).unwrap();
     assert_eq!(life.state().phase, Phase::Exited);
     assert_eq!(life.state().exit_code, 0);
 }
@@ -466,27 +532,28 @@ fn a_removal_that_failed_does_not_come_back_after_the_next_run() {
 fn a_policy_starts_it_again_with_growing_pauses_until_it_is_stopped() {
     let mut life = with_policy(RestartPolicy::OnFailure { max: 2 });
     for count in 1..=2 {
-        life.step(Input::Ended(exit(1))).unwrap();
+        life.take(Input::Ended(exit(1))).unwrap();
         assert_eq!(life.state().phase, Phase::Restarting);
         let due = life.deadline().unwrap();
-        let early = Timestamp::from_nanos(due.as_nanos() - 1);
-        assert_eq!(life.step(Input::Tick(early)), Ok(Done::Unchanged));
-        assert_eq!(life.step(Input::Tick(due)), Ok(effects([Effect::Launch])));
-        life.step(Input::Started(launched())).unwrap();
+        let early = due - Duration::from_nanos(1);
+        assert_eq!(life.step(Input::Tick, early), Ok(Done::Unchanged));
+        let launch = Ok(effects([Effect::Launch]));
+        assert_eq!(life.step(Input::Tick, due), launch);
+        life.take(Input::Started(launched())).unwrap();
         assert_eq!(life.state().restart.count, count);
     }
     assert_eq!(life.state().restart.pause_ms, 200);
-    life.step(Input::Ended(exit(1))).unwrap();
+    life.take(Input::Ended(exit(1))).unwrap();
     assert_eq!(life.state().phase, Phase::Exited, "two tries are over");
-    life.step(Input::Start).unwrap();
-    life.step(Input::Started(launched())).unwrap();
+    life.take(Input::Start).unwrap();
+    life.take(Input::Started(launched())).unwrap();
     assert_eq!(life.state().restart, Restarts::default());
 
     // What was asked is recorded before it is done, and once.
     let recorded = Ok(effects([Effect::Commit, Effect::Signal(15)]));
-    assert_eq!(life.step(stop(None)), recorded);
-    assert_eq!(life.step(stop(None)), Ok(effects([Effect::Signal(15)])));
-    life.step(Input::Ended(exit(143))).unwrap();
+    assert_eq!(life.take(stop(None)), recorded);
+    assert_eq!(life.take(stop(None)), Ok(effects([Effect::Signal(15)])));
+    life.take(Input::Ended(exit(143))).unwrap();
     assert_eq!(life.state().phase, Phase::Exited);
 }
 
@@ -498,65 +565,71 @@ fn a_stopped_container_comes_back_with_the_engine_only_under_always() {
         (RestartPolicy::OnFailure { max: 0 }, false),
     ] {
         let mut life = with_policy(policy);
-        life.step(stop(None)).unwrap();
+        life.take(stop(None)).unwrap();
         // The engine is killed here: what the record says is all that is left.
-        let mut next = Lifecycle::new(life.state().clone(), false, policy);
-        next.step(Input::Ended(exit(143))).unwrap();
+        let mut next = Lifecycle::new(life.state().clone(), false, policy, dated(9));
+        next.take(Input::Ended(exit(143))).unwrap();
         assert_eq!(next.state().phase, Phase::Exited, "{policy:?}");
-        let done = next.step(Input::EngineStarted).unwrap();
+        let done = next.take(Input::EngineStarted).unwrap();
         assert_eq!(done == effects([Effect::Launch]), comes, "{policy:?}");
     }
     // The machine went down under it: nobody stopped it.
     let mut life = with_policy(RestartPolicy::UnlessStopped);
-    life.step(Input::Ended(exit(EXIT_UNKNOWN))).unwrap();
+    life.take(Input::Ended(exit(EXIT_UNKNOWN))).unwrap();
     assert_eq!(life.state().phase, Phase::Restarting);
 }
 
 #[test]
 fn a_restart_survives_the_engine_and_keeps_what_removes_itself() {
     let mut life = in_phase(Phase::Running, true);
-    life.step(Input::Restart {
-        signal: 15,
-        kill_at: None,
-    })
-    .unwrap();
-    let mut next = Lifecycle::new(life.state().clone(), true, RestartPolicy::No);
-    next.step(Input::Ended(exit(143))).unwrap();
+    life.take(restart()).unwrap();
+    let mut next = Lifecycle::new(life.state().clone(), true, RestartPolicy::No, dated(9));
+    next.take(Input::Ended(exit(143))).unwrap();
     assert_eq!(next.state().phase, Phase::Restarting);
-    assert_eq!(next.deadline(), Some(next.state().finished_at));
+    assert_eq!(next.deadline(), Some(moment(0)));
     // Found by the engine after next, already started.
-    next.step(Input::Started(launched())).unwrap();
+    next.take(Input::Started(launched())).unwrap();
     assert_eq!(next.state().restart, Restarts::default());
-    next.step(Input::Ended(exit(0))).unwrap();
+    next.take(Input::Ended(exit(0))).unwrap();
     assert_eq!(next.state().phase, Phase::Removing);
 }
 
 #[test]
 fn what_removes_itself_goes_when_it_is_stopped_between_two_runs() {
     let mut life = in_phase(Phase::Running, true);
-    life.step(Input::Restart {
-        signal: 15,
-        kill_at: None,
-    })
-    .unwrap();
-    life.step(Input::Ended(exit(143))).unwrap();
+    life.take(restart()).unwrap();
+    life.take(Input::Ended(exit(143))).unwrap();
     assert_eq!(life.state().phase, Phase::Restarting);
-    assert_eq!(life.step(stop(None)), Ok(effects([Effect::Remove])));
+    assert_eq!(life.take(stop(None)), Ok(effects([Effect::Remove])));
     assert_eq!(life.state().phase, Phase::Removing);
 }
 
 #[test]
 fn a_stop_takes_a_restart_back() {
     let mut life = in_phase(Phase::Running, false);
-    life.step(Input::Restart {
-        signal: 15,
-        kill_at: None,
-    })
-    .unwrap();
-    life.step(stop(None)).unwrap();
-    life.step(Input::Ended(exit(143))).unwrap();
+    life.take(restart()).unwrap();
+    // The restart is recorded, and the next engine would carry it out: so is its end.
+    let recorded = Ok(effects([Effect::Commit, Effect::Signal(15)]));
+    assert_eq!(life.take(stop(None)), recorded);
+    assert_eq!(life.take(stop(None)), Ok(effects([Effect::Signal(15)])));
+    life.take(Input::Ended(exit(143))).unwrap();
     assert_eq!(life.state().phase, Phase::Exited);
     assert!(!life.state().restart.asked);
+}
+
+#[test]
+fn a_removal_between_two_runs_that_failed_leaves_no_start_behind() {
+    let mut life = with_policy(RestartPolicy::Always);
+    life.take(Input::Ended(exit(1))).unwrap();
+    life.take(Input::Remove { force: true }).unwrap();
+    assert_eq!(life.deadline(), None);
+    // The row says that it is started again: the next engine would.
+    assert_eq!(
+        life.take(Input::RemoveFailed),
+        Ok(effects([Effect::Commit]))
+    );
+    assert_eq!(life.state().phase, Phase::Exited);
+    assert_eq!(life.state().restart.due, None);
 }
 
 #[test]
@@ -578,25 +651,22 @@ fn what_the_machine_stops_starts_with_the_next_engine_and_not_before() {
         (OnFailure { max: 0 }, Phase::Restarting),
     ] {
         let mut life = with_policy(policy);
-        life.step(close()).unwrap();
-        assert_eq!(life.deadline(), Some(Timestamp::from_nanos(7)));
-        let killed = life.step(Input::Tick(Timestamp::from_nanos(7))).unwrap();
+        life.take(close()).unwrap();
+        assert_eq!(life.deadline(), Some(moment(7)));
+        let killed = life.step(Input::Tick, moment(7)).unwrap();
         assert_eq!(killed, Done::Effects(vec![Effect::Signal(SIGKILL)]));
-        life.step(Input::Ended(exit(143))).unwrap();
+        life.take(Input::Ended(exit(143))).unwrap();
         assert_eq!(
             (life.state().phase, life.deadline()),
             (after, None),
             "{policy:?}"
         );
         assert!(!life.state().restart.manually_stopped, "{policy:?}");
-        assert_eq!(life.step(Input::Start), Err(Refused::Closing));
-        assert_eq!(life.step(Input::EngineStarted), Ok(Done::Unchanged));
-        assert_eq!(
-            life.step(Input::Tick(Timestamp::from_nanos(i64::MAX))),
-            Ok(Done::Unchanged)
-        );
-        let mut next = Lifecycle::new(life.state().clone(), false, policy);
-        let started = next.step(Input::EngineStarted).unwrap() != Done::Unchanged;
+        assert_eq!(life.take(Input::Start), Err(Refused::Closing));
+        assert_eq!(life.take(Input::EngineStarted), Ok(Done::Unchanged));
+        assert_eq!(life.step(Input::Tick, moment(1 << 40)), Ok(Done::Unchanged));
+        let mut next = Lifecycle::new(life.state().clone(), false, policy, dated(9));
+        let started = next.take(Input::EngineStarted).unwrap() != Done::Unchanged;
         assert_eq!(
             started,
             matches!(policy, Always | UnlessStopped),
@@ -606,9 +676,9 @@ fn what_the_machine_stops_starts_with_the_next_engine_and_not_before() {
     }
     // A stop that a person asked for goes on as it was, but not for longer.
     let mut life = with_policy(UnlessStopped);
-    life.step(stop(Some(Timestamp::from_nanos(99)))).unwrap();
-    assert_eq!(life.step(close()), Ok(Done::Unchanged));
-    assert_eq!(life.deadline(), Some(Timestamp::from_nanos(7)));
-    life.step(Input::Ended(exit(0))).unwrap();
+    life.take(stop(Some(99))).unwrap();
+    assert_eq!(life.take(close()), Ok(Done::Unchanged));
+    assert_eq!(life.deadline(), Some(moment(7)));
+    life.take(Input::Ended(exit(0))).unwrap();
     assert!(life.state().restart.manually_stopped);
 }

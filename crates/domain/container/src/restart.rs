@@ -37,12 +37,13 @@ impl RestartPolicy {
     }
 }
 
-/// Notes in an ended container when it is started again.
-pub(crate) fn schedule(state: &mut State) {
+/// Notes in an ended container, which `ran` so long, when it is started again. Returns the pause
+/// before that.
+pub(crate) fn schedule(state: &mut State, ran: Duration) -> Duration {
     let pause = if state.restart.asked {
         Duration::ZERO
     } else {
-        let good = state.started_at.age(state.finished_at) >= GOOD_RUN;
+        let good = ran >= GOOD_RUN;
         let last = Duration::from_millis(state.restart.pause_ms);
         let next = if good {
             PAUSE_MIN
@@ -56,6 +57,7 @@ pub(crate) fn schedule(state: &mut State) {
     let nanos = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
     let due = state.finished_at.as_nanos().saturating_add(nanos);
     state.restart.due = Some(Timestamp::from_nanos(due));
+    pause
 }
 
 #[cfg(test)]
@@ -76,21 +78,21 @@ mod tests {
         let mut state = ended(1, 0);
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            schedule(&mut state);
+            schedule(&mut state, Duration::ZERO);
             pauses.push(state.restart.pause_ms);
         }
         assert_eq!(pauses[..4], [100, 200, 400, 800]);
         assert_eq!(pauses[10..], [60_000, 60_000]);
         let mut good = ended(1, 10);
         good.restart = state.restart.clone();
-        schedule(&mut good);
+        schedule(&mut good, GOOD_RUN);
         assert_eq!(good.restart.pause_ms, 100);
         assert_eq!(
             good.restart.due,
             Some(Timestamp::from_nanos(10_100_000_000))
         );
         good.restart.asked = true;
-        schedule(&mut good);
+        assert_eq!(schedule(&mut good, GOOD_RUN), Duration::ZERO);
         assert_eq!(good.restart.due, Some(good.finished_at));
     }
 

@@ -15,7 +15,7 @@ use berth_types::{Caller, ContainerId, Timestamp};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use crate::actor::{self, Handle, Report};
+use crate::actor::{self, Handle, Origin, Report};
 use crate::create::{self, CreateRequest, ImageFacts};
 use crate::error::ContainerError;
 use crate::events;
@@ -152,6 +152,7 @@ impl Containers {
             if let Some(holder) = txn.get(&tables::NAMES, &key)? {
                 return Ok(Some(holder));
             }
+            txn.claim_room()?;
             Images::pin(txn, &image, &id.to_string())?;
             Storage::reserve(txn, id, row.layers.last().copied())?;
             txn.put(&tables::NAMES, &key, &id)?;
@@ -176,7 +177,7 @@ impl Containers {
             return Err(error.into());
         }
         failpoint::hit("create.prepared");
-        let handle = actor::spawn(Arc::clone(&self.shared), record.clone(), None, None);
+        let handle = actor::spawn(Arc::clone(&self.shared), record.clone(), Origin::New);
         {
             let mut index = self.shared.write_index();
             index.by_name.insert(name, id);
@@ -249,9 +250,9 @@ impl Containers {
     ) -> Result<Report, ContainerError> {
         let handle = self.find(caller, key)?;
         let settings = handle.snapshot.borrow().settings.clone();
-        let (signal, seconds, kill_at) = verbs::patience(&settings, timeout, signal)?;
+        let (signal, seconds, patience) = verbs::patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
-        let report = handle.step(Input::Stop { signal, kill_at }).await?;
+        let report = handle.step(Input::Stop { signal, patience }).await?;
         // Of the run that the request met: a restart may have been under way before it.
         let over = run_is_over(&watch.borrow());
         let ended = watch.wait_for(over);
@@ -419,9 +420,7 @@ impl Containers {
 
     /// Resolves when nothing is left of what removals do behind their replies.
     pub async fn settled(&self) {
-        let mut pending = self.shared.pending.subscribe();
-        // The sender lives as long as the service.
-        let _ = pending.wait_for(|count| *count == 0).await;
+        self.shared.behind.settled().await;
     }
 
     /// Changes of a container's state, for who follows something of it.
@@ -510,11 +509,6 @@ impl Containers {
 pub(crate) fn run_is_over(seen: &Record) -> impl Fn(&Arc<Record>) -> bool + Send + use<> {
     let began = seen.state.started_at;
     move |now| !now.state.phase.is_live() || now.state.started_at != began
-}
-
-pub(crate) fn after(duration: Duration) -> Timestamp {
-    let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-    Timestamp::from_nanos(Timestamp::now().as_nanos().saturating_add(nanos))
 }
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], ContainerError> {

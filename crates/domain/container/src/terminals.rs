@@ -95,9 +95,22 @@ impl Containers {
 /// The monitor of a container that runs. Asked behind whatever the container is busy with, such
 /// as its start.
 pub(crate) async fn task(handle: &Handle) -> Result<Arc<dyn Task>, ContainerError> {
-    let id = handle.snapshot.borrow().id;
     let task = handle.task().await?;
-    task.ok_or_else(|| ContainerError::Conflict(format!("container {id} is not running")))
+    task.ok_or_else(|| {
+        let record = handle.snapshot.borrow();
+        let id = record.id;
+        ContainerError::Conflict(match record.state.phase.is_live() {
+            true => out_of_reach(id),
+            false => format!("container {id} is not running"),
+        })
+    })
+}
+
+/// Why nothing can be asked of a container that runs.
+pub(crate) fn out_of_reach(id: ContainerId) -> String {
+    format!(
+        "container {id} runs under a monitor that does not answer this engine, as its log says: it is asked again from time to time; the container can be killed and removed meanwhile"
+    )
 }
 
 /// Sets the size of the container's terminal, or of that of a further process.

@@ -119,6 +119,16 @@ impl Work {
         }
     }
 
+    /// A look for the monitor of an earlier engine, which has its own limits.
+    pub(crate) fn adopting(container: ContainerId, what: &'static str) -> Self {
+        Self {
+            pool: Pool::Adoption,
+            container,
+            what,
+            patience: None,
+        }
+    }
+
     /// A question to a container's monitor, which answers within its own limits.
     pub(crate) fn asking(container: ContainerId, what: &'static str) -> Self {
         Self {
@@ -221,6 +231,8 @@ impl Threads {
         work: Work,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ContainerError> {
+        // Until a thread takes it up, the task waits for one.
+        let job = task::blocking(job);
         let began = Instant::now();
         let left = || {
             let patience = work.patience;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::Caller;
 use berth_types::task::{self, Wait};
-use berth_types::{Caller, Timestamp};
 
 use crate::create;
 use crate::error::ContainerError;
 use crate::lifecycle::Input;
 use crate::record::{Phase, Record, Settings};
-use crate::service::{Containers, KILL_PATIENCE, STOP_TIMEOUT, after};
+use crate::service::{Containers, KILL_PATIENCE, STOP_TIMEOUT};
 use crate::signal;
 use crate::update::Change;
 
@@ -56,9 +56,9 @@ impl Containers {
     ) -> Result<(), ContainerError> {
         let handle = self.find(caller, key)?;
         let settings = handle.snapshot.borrow().settings.clone();
-        let (signal, seconds, kill_at) = patience(&settings, timeout, signal)?;
+        let (signal, seconds, patience) = patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
-        handle.step(Input::Restart { signal, kill_at }).await?;
+        handle.step(Input::Restart { signal, patience }).await?;
         let decided = watch.wait_for(|r| !r.state.restart.asked);
         let over = match u64::try_from(seconds) {
             Ok(seconds) => {
@@ -162,12 +162,12 @@ pub(crate) fn ends(settings: &Settings, number: i32) -> bool {
 }
 
 /// How a container is asked to end: the signal, the seconds until SIGKILL (negative for ever),
-/// and when that is.
+/// and the same as a span of time.
 pub(crate) fn patience(
     settings: &Settings,
     timeout: Option<i64>,
     signal: Option<&str>,
-) -> Result<(i32, i64, Option<Timestamp>), ContainerError> {
+) -> Result<(i32, i64, Option<Duration>), ContainerError> {
     let name = signal
         .filter(|s| !s.is_empty())
         .unwrap_or(&settings.stop_signal);
@@ -177,8 +177,6 @@ pub(crate) fn patience(
         signal::parse(name)?
     };
     let seconds = timeout.or(settings.stop_timeout).unwrap_or(STOP_TIMEOUT);
-    let kill_at = u64::try_from(seconds)
-        .ok()
-        .map(|s| after(Duration::from_secs(s)));
-    Ok((signal, seconds, kill_at))
+    let span = u64::try_from(seconds).ok().map(Duration::from_secs);
+    Ok((signal, seconds, span))
 }

@@ -69,6 +69,7 @@ impl<'a> Hold<'a> {
         let (layers, holder) = (std::mem::take(&mut self.layers), self.holder.clone());
         let held = layers.clone();
         let published = self.inner.db.write(move |txn: &mut WriteTxn<'_>| {
+            txn.claim_room()?;
             if let Some(top) = written.top() {
                 claims::hold(txn, top, &written.claimant())?;
             }

@@ -29,6 +29,7 @@ pub(crate) fn tag(
             if txn.get(&IMAGES, &image.key())?.is_none() {
                 return Err(ImageError::Gone(image.id));
             }
+            txn.claim_room()?;
             put_reference(txn, &image, &name)?;
             txn.on_commit(Box::new(move || {
                 let text = name.to_string();

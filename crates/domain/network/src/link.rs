@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use berth_sys::netlink::socket::Socket;
 use berth_sys::netlink::{LOOPBACK_INDEX, route};
 use berth_sys::netns;
+use berth_sys::rustix::io::Errno;
 use berth_types::{ContainerId, InstallId};
 
 use crate::bridge::Bridge;
@@ -25,6 +26,9 @@ pub(crate) const NO_MAC: [u8; 6] = [0x02, 0x42, 0, 0, 0, 0];
 const INSIDE_SETTINGS: [(&str, &str); 2] = [("accept_ra", "0"), ("disable_ipv6", "1")];
 /// Says whether packets between ports of a bridge pass the firewall.
 const BRIDGE_FIREWALL: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+
+/// Ports that a bridge of the kernel can have.
+const PORTS_MAX: u32 = 1023;
 
 /// What a link is made of.
 #[derive(Debug, Clone)]
@@ -107,8 +111,9 @@ pub(crate) fn connect(
         "cannot connect the link {name} to the bridge {}",
         bridge.name
     );
-    joined.map_err(kernel(what))?;
-    Ok(())
+    joined
+        .map(drop)
+        .map_err(|source| not_joined(&bridge.name, what, source))
 }
 
 /// Whether packets between ports of a bridge pass the firewall.
@@ -119,6 +124,17 @@ pub(crate) fn through_firewall() -> bool {
 /// A name for the host's end of a link.
 pub(crate) fn random_name() -> Result<String, NetworkError> {
     Ok(format!("veth{:.7}", random_hex::<4>()?))
+}
+
+/// The kernel numbers the ports of a bridge with ten bits (`BR_MAX_PORTS`), whatever the subnet
+/// has room for.
+fn not_joined(bridge: &str, what: String, source: io::Error) -> NetworkError {
+    match Errno::from_io_error(&source) {
+        Some(Errno::XFULL) => NetworkError::Unavailable(format!(
+            "the bridge {bridge} has {PORTS_MAX} links, which is the most that Linux connects to one: stop containers on the network bridge, or start some with --network none, host or container:NAME"
+        )),
+        _ => kernel(what)(source),
+    }
 }
 
 /// Makes a link in the host a port of the bridge.
@@ -152,4 +168,16 @@ fn prepare() -> io::Result<Socket> {
 pub(crate) fn kernel(what: impl Into<String>) -> impl FnOnce(io::Error) -> NetworkError {
     let what = what.into();
     move |source| NetworkError::Kernel { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_bridge_is_told_from_a_kernel_that_refuses() {
+        let told = |errno: Errno| not_joined("br", "cannot connect".into(), errno.into());
+        assert!(told(Errno::XFULL).to_string().contains("has 1023 links"));
+        assert!(matches!(told(Errno::PERM), NetworkError::Kernel { .. }));
+    }
 }

@@ -50,6 +50,45 @@ pub enum StorageError {
         /// The database's identity.
         expected: InstallId,
     },
+    /// The database is missing, and what it knew is there.
+    #[error(
+        "{} is missing, and {} holds what it knew: nothing was touched; put the database back, or \
+         move the whole data root away and start an empty one", path.display(), root.display()
+    )]
+    NoDatabase {
+        /// Where the database should be.
+        path: PathBuf,
+        /// The data root.
+        root: PathBuf,
+    },
+    /// The root does not say which database it belongs to, and is not empty.
+    #[error(
+        "{} is missing, so it is not known whether these containers and layers belong to the \
+         database with install id {expected}: nothing was touched; write that id into it if they \
+         do, or start with another data root", path.display()
+    )]
+    Unmarked {
+        /// The file that should say so.
+        path: PathBuf,
+        /// The database's identity.
+        expected: InstallId,
+    },
+    /// The database is older than the root.
+    #[error(
+        "the database in {} is an old copy: its last commit has number {found}, and at the last \
+         start it was {before}; nothing was touched; put the newest back, or remove {} to go on \
+         with this one and lose what it does not know", path.display(), file.display()
+    )]
+    OldDatabase {
+        /// The data root.
+        path: PathBuf,
+        /// Number of the database's last commit.
+        found: u64,
+        /// The number when the engine last started.
+        before: u64,
+        /// The file that holds that.
+        file: PathBuf,
+    },
     /// There is no such layer.
     #[error("layer {0} does not exist")]
     NoLayer(LayerId),
@@ -77,15 +116,21 @@ impl StorageError {
             Self::Unpack(e) => e.kind(),
             Self::Journal(e) => e.kind(),
             Self::Archive(e) => e.kind(),
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unavailable,
-                _ => ErrorKind::Internal,
-            },
-            Self::ForeignRoot { .. } => ErrorKind::Conflict,
+            Self::Io { .. } => ErrorKind::Internal,
+            Self::ForeignRoot { .. }
+            | Self::NoDatabase { .. }
+            | Self::Unmarked { .. }
+            | Self::OldDatabase { .. } => ErrorKind::Conflict,
             Self::NoLayer(_) | Self::NoSnapshot(_) => ErrorKind::NotFound,
             Self::LayerInUse { .. } => ErrorKind::InUse,
             Self::TooDeep => ErrorKind::Invalid,
         }
+    }
+
+    /// Whether the file system has no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
     }
 
     /// For `map_err`: the failure of `operation` on `path`.

@@ -202,6 +202,7 @@ fn publish(
 }
 
 fn record(txn: &mut WriteTxn<'_>, layer: &Layer, owner: &str) -> Result<(), StorageError> {
+    txn.claim_room()?;
     txn.put(&LAYERS, &layer.id, layer)?;
     if let Some(parent) = layer.parent {
         claims::hold(txn, parent, &format!("{OWNER}{}", layer.id))?;

@@ -1,17 +1,16 @@
 //! The data root: its directories, their names, and whose root it is.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use berth_store::Db;
 use berth_sys::rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmodat, mkdirat, openat};
 use berth_sys::rustix::io::Errno;
 use berth_sys::rustix::rand::{GetRandomFlags, getrandom};
-use berth_types::{ContainerId, InstallId, LayerId};
+use berth_types::{ContainerId, LayerId};
 
 use crate::error::StorageError;
+use crate::identity;
 
 /// As Docker has it: the group may pass through, and nobody else.
 pub(crate) const PRIVATE: u32 = 0o710;
@@ -83,14 +82,14 @@ pub(crate) struct Root {
 
 impl Root {
     /// Makes what is missing and checks that the root belongs to the database.
-    pub fn open(path: &Path, install_id: InstallId) -> Result<Self, StorageError> {
+    pub fn open(path: &Path, db: &Db) -> Result<Self, StorageError> {
         let paths = Paths::new(path);
         for (name, mode) in DIRECTORIES {
             let directory = path.join(name);
             make_directory(CWD, &directory, mode)
                 .map_err(StorageError::io("make the directory", &directory))?;
         }
-        check_owner(path, install_id)?;
+        identity::check(path, db)?;
         let open = |path: PathBuf| {
             open_directory(CWD, &path).map_err(StorageError::io("open the directory", path))
         };
@@ -102,39 +101,6 @@ impl Root {
             containers,
         })
     }
-}
-
-/// Compares the root's identity with the database's, and marks a new root.
-fn check_owner(path: &Path, install_id: InstallId) -> Result<(), StorageError> {
-    let file = path.join("install-id");
-    match fs::read_to_string(&file) {
-        Ok(text) if text.trim_end() == install_id.to_string() => Ok(()),
-        Ok(found) => Err(StorageError::ForeignRoot {
-            path: path.to_owned(),
-            found: found.trim_end().to_owned(),
-            expected: install_id,
-        }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            write_durably(&file, format!("{install_id}\n").as_bytes())
-                .map_err(StorageError::io("write", file))
-        }
-        Err(e) => Err(StorageError::io("read", file)(e)),
-    }
-}
-
-/// Writes a file so that after a crash it is there whole or not at all.
-fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&unfinished)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Makes a directory with exactly `mode`, whatever the umask; one that is there keeps its own.

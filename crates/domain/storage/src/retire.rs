@@ -109,6 +109,12 @@ fn take_name(inner: &Inner, id: LayerId) -> Option<String> {
     }
     match layers::move_away(inner, &name) {
         Ok(away) => Some(away),
+        // On a full disk there may be no room for another name. Who waits for the lock finds
+        // this one free all the same.
+        Err(error) if error.is_full() => {
+            layers::discard(inner, &name);
+            None
+        }
         Err(error) => {
             tracing::warn!(layer = name, %error, "the directory of a removed layer stays");
             None

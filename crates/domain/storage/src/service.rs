@@ -16,8 +16,8 @@ use crate::record::Layer;
 use crate::retire::{self, Claim, Retired};
 use crate::snapshots::{self, Snapshot};
 use crate::streams::LayerStream;
-use crate::tree::Usage;
-use crate::{layers, streams, sweep, workspace};
+use crate::tree::{Small, Usage};
+use crate::{identity, layers, streams, sweep, workspace};
 
 /// The bytes below one data root; clones are the same one.
 #[derive(Clone)]
@@ -41,9 +41,9 @@ impl Storage {
     /// and shows in [`Storage::fsck`].
     ///
     /// # Errors
-    /// The root belongs to another database, or it or the database does not work.
+    /// The root belongs to another database or to a newer state of it, or it or the database does not work.
     pub fn open(path: &Path, db: Db, unpacker: Unpacker) -> Result<Self, StorageError> {
-        let root = Root::open(path, db.install_id())?;
+        let root = Root::open(path, &db)?;
         let publishing = Mutex::new(());
         let unfinished = Mutex::new(HashSet::new());
         let inner = Inner {
@@ -57,6 +57,15 @@ impl Storage {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Before the database is opened, which makes a missing one: refuses a data root that has
+    /// lost its own.
+    ///
+    /// # Errors
+    /// [`StorageError::NoDatabase`], or the root cannot be read.
+    pub fn expect_database(root: &Path, database: &Path) -> Result<(), StorageError> {
+        identity::expect_database(root, database)
     }
 
     /// Where things are.
@@ -227,6 +236,12 @@ impl Storage {
     /// Something could not be removed. Everything else has been.
     pub fn collect(&self, id: ContainerId) -> Result<(), StorageError> {
         snapshots::collect(&self.inner, id)
+    }
+
+    /// Whether a container's files, its logs among them, are no more than `most`. What cannot be
+    /// looked at counts as more.
+    pub fn is_small(&self, id: ContainerId, most: Small) -> bool {
+        snapshots::is_small(&self.inner, id, most)
     }
 
     /// What a container's own files take; all zero before it was prepared.

@@ -73,9 +73,14 @@ pub(crate) fn leftovers(inner: &Inner) -> Result<(), StorageError> {
     }
     let containers = inner.root.paths.containers();
     for name in names(&inner.root.containers).map_err(StorageError::io("list", &containers))? {
-        if Name::of(&name) == Name::Removing
-            && let Err(error) = tree::remove(inner.root.containers.as_fd(), &name)
-        {
+        // The garbage row goes without waiting for the disk, as does the directory: after a power
+        // cut the one may be gone and the other not.
+        let is_left = match Name::of(&name) {
+            Name::Removing => true,
+            Name::Id(id) => !known.is_blind && !known.ids.contains(&id),
+            Name::Temporary | Name::Foreign => false,
+        };
+        if is_left && let Err(error) = tree::remove(inner.root.containers.as_fd(), &name) {
             tracing::warn!(name, %error, "a directory could not be removed");
         }
     }

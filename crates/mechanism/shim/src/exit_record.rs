@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use berth_sys::rustix::fs::{self as at, AtFlags, Mode, OFlags};
+use berth_sys::rustix::io::Errno;
 use berth_types::launch::ExitRecord;
 
 /// Its name in the container's directory.
@@ -53,7 +54,7 @@ fn write_temporary(
 pub fn read(directory: impl AsFd) -> io::Result<Option<ExitRecord>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = match at::openat(directory, NAME, flags, Mode::empty()) {
-        Err(berth_sys::rustix::io::Errno::NOENT) => return Ok(None),
+        Err(Errno::NOENT) => return Ok(None),
         opened => File::from(opened?),
     };
     let mut bytes = Vec::new();
@@ -61,13 +62,25 @@ pub fn read(directory: impl AsFd) -> io::Result<Option<ExitRecord>> {
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
+/// Removes what a monitor that was cut off while it wrote the record has left.
+///
+/// # Errors
+/// As the file system says.
+pub fn remove_unfinished(directory: impl AsFd) -> io::Result<()> {
+    ignore_missing(at::unlinkat(directory, TEMPORARY, AtFlags::empty()))
+}
+
 /// Removes the record of an earlier run, if there is one, before the next begins.
 ///
 /// # Errors
 /// As the file system says.
 pub fn remove(directory: impl AsFd) -> io::Result<()> {
-    match at::unlinkat(directory, NAME, AtFlags::empty()) {
-        Ok(()) | Err(berth_sys::rustix::io::Errno::NOENT) => Ok(()),
+    ignore_missing(at::unlinkat(directory, NAME, AtFlags::empty()))
+}
+
+fn ignore_missing(result: Result<(), Errno>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc as blocking};
+use std::sync::{Arc, Mutex, mpsc as blocking};
 use std::thread::{self, JoinHandle, ThreadId};
 
 use berth_types::InstallId;
@@ -31,7 +31,12 @@ struct Handle {
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     writer_thread: ThreadId,
+    /// The writer of a database without a thread.
+    here: Option<Arc<Mutex<Writer>>>,
 }
+
+/// A database without a thread, its writer, and what that has to do.
+type Here = (Db, Arc<Mutex<Writer>>, mpsc::Receiver<Box<dyn Job>>);
 
 /// What the writer has done since the database was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,15 +90,52 @@ impl Db {
             queue,
             writer,
             writer_thread,
+            here: None,
         };
         Ok(Self {
             handle: Arc::new(handle),
         })
     }
 
+    /// As [`Db::start`], with a writer on the caller's thread.
+    pub(crate) fn start_here(engine: Engine) -> Result<Here, StoreError> {
+        let install_id = engine.meta()?.install_id;
+        let sequence = engine.sequence()?;
+        let (engine, counters, room) = (Arc::new(engine), Arc::default(), Arc::default());
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer::new(
+            Arc::clone(&engine),
+            Arc::clone(&counters),
+            Arc::clone(&room),
+            sequence,
+        );
+        let writer = Arc::new(Mutex::new(writer));
+        let handle = Handle {
+            engine,
+            install_id,
+            counters,
+            events: Events::default(),
+            room,
+            queue: Some(queue),
+            writer: None,
+            writer_thread: thread::current().id(),
+            here: Some(Arc::clone(&writer)),
+        };
+        let handle = Arc::new(handle);
+        Ok((Self { handle }, writer, jobs))
+    }
+
     /// The identity that was minted when this database was made.
     pub fn install_id(&self) -> InstallId {
         self.handle.install_id
+    }
+
+    /// Number of the last commit. A copy of the database that is older has a lower one.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn sequence(&self) -> Result<u64, StoreError> {
+        self.handle.engine.sequence()
     }
 
     /// The log of what happened. It lives as long as the process.
@@ -118,7 +160,11 @@ impl Db {
         &self,
         work: impl FnOnce(&ReadTxn) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.handle.engine.read(work)
+        self.engine().read(work)
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.handle.engine
     }
 
     /// Runs `work` as one operation and returns when it is on the disk, or refused. Operations
@@ -185,6 +231,16 @@ impl Db {
         T: Send + 'static,
         E: Send + 'static,
     {
+        if let Some(writer) = &self.handle.here {
+            let (reply, answer) = blocking::channel();
+            let mut writer = writer
+                .try_lock()
+                .map_err(|_| WriteError::Store(StoreError::Reentrant))?;
+            writer.serve(vec![operation(work, durable, Reply::Thread(reply))]);
+            return answer
+                .recv()
+                .map_err(|_| WriteError::Store(StoreError::Closed))?;
+        }
         if thread::current().id() == self.handle.writer_thread {
             return Err(WriteError::Store(StoreError::Reentrant));
         }

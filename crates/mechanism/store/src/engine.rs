@@ -9,19 +9,21 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use berth_types::{InstallId, Timestamp};
-use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Cause, StoreError, cause, panic_text, remark};
+use crate::reserve::{Reserve, ReservedFile};
 use crate::table::Table;
 use crate::txn::{ReadTxn, WriteTxn};
 
 /// The newest layout of the tables that this program reads, and the one it writes.
 pub(crate) const SCHEMA_VERSION: u16 = 1;
+/// The oldest layout that this program reads.
+const SCHEMA_OLDEST: u16 = 1;
 /// Memory for cached pages. The rows of thousands of containers fit.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -55,26 +57,49 @@ pub(crate) struct Engine {
     /// Nothing after a failed attempt to open the file again. Held for reading as long as a
     /// transaction lives, so that the file is not opened again below one.
     current: RwLock<Option<Database>>,
+    reserve: Arc<Reserve>,
 }
 
 impl Engine {
     /// Opens the file at `path`, and makes it if there is none.
     pub(crate) fn open_file(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
-            create(path)?;
-        }
+        look(path)?;
         refuse_newer(path)?;
-        let file = path.to_owned();
-        Self::open(path, Box::new(move |check| builder(check).open(&file)))
+        let reserve = Arc::new(Reserve::default());
+        let (file, room) = (path.to_owned(), Arc::clone(&reserve));
+        let opener = Box::new(move |check| {
+            let file = OpenOptions::new().read(true).write(true).open(&file)?;
+            builder(check).create_with_backend(ReservedFile::new(file, &room)?)
+        });
+        Self::with_reserve(path, opener, reserve)
     }
 
     /// Opens what `opener` opens; `path` is for messages.
     pub(crate) fn open(path: &Path, opener: Opener) -> Result<Self, StoreError> {
+        Self::with_reserve(path, opener, Arc::default())
+    }
+
+    fn with_reserve(
+        path: &Path,
+        opener: Opener,
+        reserve: Arc<Reserve>,
+    ) -> Result<Self, StoreError> {
         let database = guarded(|| opener(true)).map_err(|e| classify(path, e))?;
         Ok(Self {
             path: path.to_owned(),
             opener,
             current: RwLock::new(Some(database)),
+            reserve,
+        })
+    }
+
+    /// That there is room on the disk for something more.
+    pub(crate) fn claim_room(&self) -> Result<(), StoreError> {
+        if self.reserve.has_room() {
+            return Ok(());
+        }
+        Err(StoreError::Full {
+            path: self.path.clone(),
         })
     }
 
@@ -186,6 +211,10 @@ fn classify(path: &Path, error: OpenError) -> StoreError {
                 source: cause(error),
             }
         }
+        DatabaseError::UpgradeRequired(version) => StoreError::Older {
+            path,
+            what: format!("file format version {version}"),
+        },
         DatabaseError::Storage(StorageError::Io(e)) if damage(&e) => StoreError::Damaged {
             path,
             source: cause(e),
@@ -202,6 +231,12 @@ fn classify(path: &Path, error: OpenError) -> StoreError {
 }
 
 fn check_schema(path: &Path, found: u16) -> Result<(), StoreError> {
+    if found < SCHEMA_OLDEST {
+        return Err(StoreError::Older {
+            path: path.to_owned(),
+            what: format!("schema version {found}"),
+        });
+    }
     if found > SCHEMA_VERSION {
         return Err(StoreError::Newer {
             path: path.to_owned(),
@@ -218,6 +253,27 @@ fn builder(check: bool) -> redb::Builder {
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(check);
     builder
+}
+
+/// Makes the file if there is none, and refuses what is no file with a database in it before
+/// anything is opened for writing: an empty file would become a new database.
+fn look(path: &Path) -> Result<(), StoreError> {
+    let damaged = |what: &str| {
+        Err(StoreError::Damaged {
+            path: path.to_owned(),
+            source: remark(what),
+        })
+    };
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => create(path),
+        Err(e) => Err(StoreError::Open {
+            path: path.to_owned(),
+            source: cause(e),
+        }),
+        Ok(found) if found.is_dir() => damaged("it is a directory"),
+        Ok(found) if found.is_file() && found.len() == 0 => damaged("it is empty"),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Looks at the schema without writing a byte. A file that has to be recovered first, or that
@@ -265,7 +321,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
         .mode(0o600)
         .open(&unfinished)
         .map_err(io)?;
-    let database = FileBackend::new(file)
+    let database = ReservedFile::new(file, &Arc::default())
         .and_then(|backend| builder(false).create_with_backend(backend))
         .map_err(|e| failed(cause(e)))?;
     initialise(&database).map_err(failed)?;
@@ -298,7 +354,7 @@ pub(crate) fn initialise(database: &Database) -> Result<(), Cause> {
         created: Timestamp::now(),
     };
     let txn = database.begin_write().map_err(cause)?;
-    WriteTxn::new(&txn)
+    WriteTxn::new(&txn, None)
         .put(&META, META_KEY, &meta)
         .map_err(cause)?;
     txn.commit().map_err(cause)

@@ -53,6 +53,18 @@ pub enum StoreError {
         /// The newest version that this program reads.
         known: u16,
     },
+    /// It was made by a Berth that is older than this one can take over from.
+    #[error(
+        "the database {path} has {what}, which this Berth does not read: it was left untouched; \
+         start the older Berth that wrote it, or move the whole data root away and start an empty \
+         one"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Which version of what.
+        what: String,
+    },
     /// Its content is not what was written.
     #[error(
         "the database {path} is damaged and was left as it is, because nothing in it can be \
@@ -87,6 +99,15 @@ pub enum StoreError {
         table: &'static str,
         /// Why.
         source: Cause,
+    },
+    /// The disk is full. What removes or ends something still works.
+    #[error(
+        "no space left on device for the database {path}: free some on its file system, or remove \
+         containers and images, and try again"
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
     },
     /// A transaction could not be begun or committed; nothing of it took effect.
     #[error(

@@ -7,6 +7,7 @@ use redb::{ReadableTable, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::engine::Engine;
 use crate::error::{StoreError, cause};
 use crate::key::{self, Key, KeyRef};
 use crate::table::{Raw, Row, Table};
@@ -102,12 +103,15 @@ pub struct WriteTxn<'a> {
     hooks: Vec<Hook>,
     /// The first failure of the engine, which no operation of the batch survives.
     failure: RefCell<Option<StoreError>>,
+    /// Nothing for a file that is being made.
+    engine: Option<&'a Engine>,
 }
 
 impl<'a> WriteTxn<'a> {
-    pub(crate) fn new(txn: &'a redb::WriteTransaction) -> Self {
+    pub(crate) fn new(txn: &'a redb::WriteTransaction, engine: Option<&'a Engine>) -> Self {
         Self {
             txn,
+            engine,
             undo: Vec::new(),
             hooks: Vec::new(),
             failure: RefCell::new(None),
@@ -186,6 +190,16 @@ impl<'a> WriteTxn<'a> {
         Q: KeyRef<K> + ?Sized,
     {
         self.change(table, key::bytes_of(key), None)
+    }
+
+    /// For an operation that adds something for good: asks whether the disk has room for the
+    /// database to grow. What removes or ends something does not ask, so that it works on a full
+    /// disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub fn claim_room(&self) -> Result<(), StoreError> {
+        self.engine.map_or(Ok(()), Engine::claim_room)
     }
 
     /// Runs `hook` once this transaction is on the disk, before [`crate::Db::write`] returns, in

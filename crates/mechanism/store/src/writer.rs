@@ -189,7 +189,8 @@ impl Writer {
         self.room.announce();
     }
 
-    fn serve(&mut self, mut batch: Vec<Box<dyn Job>>) {
+    /// Runs, commits and answers what came together.
+    pub(crate) fn serve(&mut self, mut batch: Vec<Box<dyn Job>>) {
         self.counters
             .operations
             .fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -283,7 +284,7 @@ impl Writer {
             let mut txn = database.begin_write().map_err(|e| failed(cause(e)))?;
             let mut changed = false;
             let mut durable = false;
-            let mut view = WriteTxn::new(&txn);
+            let mut view = WriteTxn::new(&txn, Some(&self.engine));
             for job in batch {
                 if job.run(&mut view) {
                     changed |= view.has_changed();

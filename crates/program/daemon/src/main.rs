@@ -122,7 +122,9 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     make_dir(&config.exec_root, 0o711)?;
     make_dir(&config.exec_root.join("containers"), 0o700)?;
 
-    let db = Db::open(&config.data_root.join("meta.db")).map_err(report)?;
+    let database = config.data_root.join("meta.db");
+    Storage::expect_database(&config.data_root, &database).map_err(report)?;
+    let db = Db::open(&database).map_err(report)?;
     let storage =
         Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
@@ -157,7 +159,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     let networks = open_networks(&config, db.install_id()).await?;
     let events = db.events().clone();
     let (containers, boot) = Containers::open(Deps {
-        db,
+        db: db.clone(),
         storage: storage.clone(),
         images: images.clone(),
         networks: networks.clone(),
@@ -205,6 +207,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             networks: networks.clone(),
             images,
             storage,
+            db,
             host,
             config: Arc::clone(&config),
         },

@@ -15,7 +15,7 @@ use crate::host::Host;
 /// How often the service manager is asked for more time while containers end, and how much.
 const EXTENSION_EVERY: Duration = Duration::from_secs(5);
 /// See [`EXTENSION_EVERY`]: three times that.
-const EXTENSION: &str = "EXTEND_TIMEOUT_USEC=15000000";
+const EXTENSION: &str = "EXTEND_TIMEOUT_USEC=15000000\nWATCHDOG=1";
 
 /// The scopes that containers get; none with the driver `cgroupfs`.
 ///

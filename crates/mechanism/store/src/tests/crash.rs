@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use berth_types::ErrorKind;
 use proptest::prelude::*;
 
-use super::disk::Disk;
 use super::{NUMBERS, Refused, get, put};
+use crate::simulated::Disk;
 use crate::{Db, Row, StoreError, WriteError};
 
 type Model = BTreeMap<String, u64>;

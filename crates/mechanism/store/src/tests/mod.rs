@@ -1,7 +1,6 @@
 //! The store above real files and above a disk that fails.
 
 mod crash;
-mod disk;
 
 use std::fs;
 use std::path::PathBuf;

@@ -63,7 +63,8 @@ pub fn disk_usage(
         }),
         container_usage: has(Sort::Container).then(|| {
             let now = Timestamp::now();
-            let summary = |r: &Record| convert::summary(r, containers, images, caller, now, true);
+            let mut names = convert::ImageNames::new(images, caller);
+            let mut summary = |r: &Record| convert::summary(r, containers, &mut names, now, true);
             let active = all.iter().filter(|r| r.state.phase.is_active()).count();
             let items: Vec<(bool, ContainerSummary)> = all
                 .iter()

@@ -20,8 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::Body;
 use super::hangup::HangUp;
 
-/// Connections that are served at once; more wait in the socket's backlog.
-const CONNECTIONS: u32 = 1024;
+/// Connections that are served at once; more wait in the socket's backlog. Whoever watches a
+/// container's end or its output has one for as long as that takes, of each of many containers.
+const CONNECTIONS: u32 = 4096;
 /// Requests that are carried out at once. They may outlive their connections.
 const REQUESTS: u32 = CONNECTIONS;
 /// Patience with a client that opens a connection and says nothing.

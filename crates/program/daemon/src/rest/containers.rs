@@ -15,7 +15,7 @@ use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 
 use super::attach;
-use super::convert;
+use super::convert::{self, ImageNames};
 use super::error::{ApiError, ApiResult};
 use super::logs;
 use super::reply;
@@ -23,6 +23,9 @@ use super::router::Call;
 use super::terminals;
 use crate::config::Config;
 use crate::http::{Body, channel, full};
+
+/// Containers of a list that are described before others have a turn.
+const AT_ONCE: usize = 64;
 
 /// The containers router.
 #[derive(Clone)]
@@ -217,17 +220,23 @@ impl ContainersApi {
         }
         let now = berth_types::Timestamp::now();
         let size = call.query.switch("size");
-        let (containers, images, caller) = (
-            self.containers.clone(),
-            self.images.clone(),
-            call.caller.clone(),
-        );
-        let summaries = move || -> Vec<_> {
-            let summary =
-                |r: &Arc<Record>| convert::summary(r, &containers, &images, &caller, now, size);
-            list.iter().map(summary).collect()
+        let containers = self.containers.clone();
+        let mut names = ImageNames::new(&self.images, &call.caller);
+        let mut part = move |records: &[Arc<Record>]| -> Vec<_> {
+            let summary = |r: &Arc<Record>| convert::summary(r, &containers, &mut names, now, size);
+            records.iter().map(summary).collect()
         };
-        let list = counted(size, summaries).await?;
+        let list = if size {
+            counted(true, move || part(&list)).await?
+        } else {
+            let mut summaries = Vec::with_capacity(list.len());
+            for records in list.chunks(AT_ONCE) {
+                summaries.extend(part(records));
+                // A long list holds no other request up.
+                tokio::task::yield_now().await;
+            }
+            summaries
+        };
         Ok(reply::shaped_list(
             &list,
             call.version,

@@ -54,11 +54,17 @@ pub fn text(status: StatusCode, text: String) -> Response<Body> {
 
 /// A JSON document in the shape that a client of `version` expects.
 pub fn shaped(value: &impl Serialize, version: ApiVersion, shape: Shape) -> Response<Body> {
+    if version >= NEWEST {
+        return ok(value);
+    }
     ok(&reshape(value, version, shape))
 }
 
 /// A list of such documents.
 pub fn shaped_list(list: &[impl Serialize], version: ApiVersion, shape: Shape) -> Response<Body> {
+    if version >= NEWEST {
+        return ok(&list);
+    }
     let reshaped: Vec<Value> = list
         .iter()
         .map(|item| reshape(item, version, shape))
@@ -69,8 +75,6 @@ pub fn shaped_list(list: &[impl Serialize], version: ApiVersion, shape: Shape) -
 fn reshape(value: &impl Serialize, version: ApiVersion, shape: Shape) -> Value {
     // As above: wire types always serialise.
     let mut value = serde_json::to_value(value).unwrap_or_default();
-    if version < NEWEST {
-        shape(&mut value, version);
-    }
+    shape(&mut value, version);
     value
 }

@@ -10,6 +10,7 @@ use berth_container::Containers;
 use berth_image::Images;
 use berth_network::Networks;
 use berth_storage::Storage;
+use berth_store::Db;
 use berth_types::ErrorKind;
 use berth_types::task::{self, Wait};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA};
@@ -35,6 +36,8 @@ pub struct SystemApi {
     pub images: Images,
     /// Storage, for the check.
     pub storage: Storage,
+    /// The database, for its size.
+    pub db: Db,
     /// Networks, for what is to be known of them.
     pub networks: Networks,
     /// The host.
@@ -100,10 +103,11 @@ impl SystemApi {
         // What removals left for after their replies is no disagreement yet.
         let settled = tokio::time::timeout(SETTLE_WITHIN, self.containers.settled());
         let _ = task::waiting(Wait::Turn, Some(SETTLE_WITHIN), settled).await;
-        let (containers, storage, images) = (
+        let (containers, storage, images, db) = (
             self.containers.clone(),
             self.storage.clone(),
             self.images.clone(),
+            self.db.clone(),
         );
         let check = move || {
             let mut findings = Vec::new();
@@ -122,14 +126,16 @@ impl SystemApi {
             for finding in stored.iter().chain(&images.fsck()?) {
                 add(finding.kind.word(), &finding.subject, &finding.message);
             }
-            Ok::<_, ApiError>(findings)
+            let rows = db.rows().map_err(|e| ApiError::of(e.kind(), &e))?;
+            Ok::<_, ApiError>((findings, rows))
         };
-        let findings = tokio::task::spawn_blocking(task::blocking(check))
+        let (findings, rows) = tokio::task::spawn_blocking(task::blocking(check))
             .await
             .map_err(|_| ApiError::new(ErrorKind::Internal, "the check was interrupted"))??;
         Ok(reply::ok(&FsckReport {
             clean: findings.is_empty(),
             findings,
+            rows,
         }))
     }
 }

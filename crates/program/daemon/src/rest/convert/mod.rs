@@ -15,5 +15,5 @@ pub use image::{
     history_item, image_filter, image_inspect, image_prune_filter, image_summary, removal_items,
 };
 pub use inspect::inspect;
-pub use summary::summary;
+pub use summary::{ImageNames, summary};
 pub use update::{change, restart_policy};

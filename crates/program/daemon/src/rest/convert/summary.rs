@@ -1,12 +1,13 @@
 //! `GET /containers/json`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use berth_api::container::{ContainerSummary, HostConfigSummary};
 use berth_api::network::NetworkSettingsSummary;
 use berth_container::{Containers, Phase, Record};
 use berth_image::Images;
-use berth_types::{Caller, Timestamp};
+use berth_types::{Caller, Digest, Timestamp};
 
 use super::{mounts, network};
 
@@ -14,8 +15,7 @@ use super::{mounts, network};
 pub fn summary(
     record: &Record,
     containers: &Containers,
-    images: &Images,
-    caller: &Caller,
+    images: &mut ImageNames,
     now: Timestamp,
     size: bool,
 ) -> ContainerSummary {
@@ -23,7 +23,7 @@ pub fn summary(
     ContainerSummary {
         id: record.id.to_string(),
         names: vec![format!("/{}", record.name)],
-        image: image_name(record, images, caller),
+        image: images.of(record),
         image_id: record.image.to_string(),
         command: command(record),
         created: record.created.as_seconds(),
@@ -45,15 +45,40 @@ pub fn summary(
     }
 }
 
-/// The name that the container was made from, while it still means the same image; else the id.
-fn image_name(record: &Record, images: &Images, caller: &Caller) -> String {
-    let same = images
-        .resolve(caller, &record.image_name)
-        .is_ok_and(|i| i.id == record.image);
-    if same {
-        record.image_name.clone()
-    } else {
-        record.image.to_string()
+/// What the names that containers were made from mean at this moment, each looked up once.
+pub struct ImageNames {
+    images: Images,
+    caller: Caller,
+    known: HashMap<String, Option<Digest>>,
+}
+
+impl ImageNames {
+    /// The names as `caller` sees them.
+    pub fn new(images: &Images, caller: &Caller) -> Self {
+        Self {
+            images: images.clone(),
+            caller: caller.clone(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// The name that the container was made from, while it still means the same image; else the
+    /// id.
+    fn of(&mut self, record: &Record) -> String {
+        let name = &record.image_name;
+        let meant = match self.known.get(name) {
+            Some(meant) => *meant,
+            None => {
+                let meant = self.images.resolve(&self.caller, name).ok();
+                let meant = meant.map(|image| image.id);
+                self.known.insert(name.clone(), meant);
+                meant
+            }
+        };
+        match meant == Some(record.image) {
+            true => name.clone(),
+            false => record.image.to_string(),
+        }
     }
 }
 

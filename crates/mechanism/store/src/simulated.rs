@@ -1,13 +1,21 @@
-//! A disk in memory that forgets what was not synced, and fails when told to.
+//! The store in a simulation: a disk in memory that forgets what was not synced and fails when
+//! told to, and a writer without a thread. For tests of this crate and of those above it.
+//!
+//! With [`Disk::open_here`] nothing happens but on the thread of the caller, so that what happens
+//! is the same every time: [`Db::write_async`] is served by [`Service::run`], a task of the
+//! caller's runtime, and [`Db::write`] at once.
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, StorageBackend};
+use tokio::sync::mpsc;
 
+use crate::Db;
 use crate::engine::{Engine, initialise};
-use crate::{Db, StoreError};
+use crate::error::{StoreError, cause};
+use crate::writer::{BATCH_MAX, Job, Writer};
 
 /// What a power cut can tear apart.
 const SECTOR: usize = 512;
@@ -31,21 +39,21 @@ struct State {
     failures: u64,
 }
 
-/// A shared disk with one file on it.
-#[derive(Debug, Clone)]
+/// A disk with one file on it; clones are the same one.
+#[derive(Debug, Clone, Default)]
 pub struct Disk(Arc<Mutex<State>>);
 
 fn apply(bytes: &mut Vec<u8>, change: &Change) {
     match change {
         Change::Write(offset, data) => {
-            let start = usize::try_from(*offset).unwrap();
+            let start = usize::try_from(*offset).unwrap_or(usize::MAX);
             let end = start + data.len();
             if bytes.len() < end {
                 bytes.resize(end, 0);
             }
             bytes[start..end].copy_from_slice(data);
         }
-        Change::Length(length) => bytes.resize(usize::try_from(*length).unwrap(), 0),
+        Change::Length(length) => bytes.resize(usize::try_from(*length).unwrap_or(usize::MAX), 0),
     }
 }
 
@@ -53,6 +61,11 @@ impl Disk {
     /// An empty disk without faults.
     pub fn new() -> Self {
         Self::holding(Vec::new())
+    }
+
+    /// A disk with the file that this one shows a reader.
+    pub fn copy(&self) -> Self {
+        Self::holding(self.state().current.clone())
     }
 
     fn holding(bytes: Vec<u8>) -> Self {
@@ -66,7 +79,7 @@ impl Disk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// After `healthy` more changes and syncs, `failures` of them fail.
@@ -102,14 +115,35 @@ impl Disk {
     }
 
     /// Opens the database on this disk, and makes it on an empty one.
+    ///
+    /// # Errors
+    /// What is on the disk is no database, or the disk fails.
     pub fn open(&self) -> Result<Db, StoreError> {
+        Db::start(self.engine()?)
+    }
+
+    /// As [`Disk::open`], without a thread: see the module.
+    ///
+    /// # Errors
+    /// What is on the disk is no database, or the disk fails.
+    pub fn open_here(&self) -> Result<(Db, Service), StoreError> {
+        let (db, writer, jobs) = Db::start_here(self.engine()?)?;
+        Ok((db, Service { writer, jobs }))
+    }
+
+    fn engine(&self) -> Result<Engine, StoreError> {
+        let path = Path::new("meta.db");
         if self.state().current.is_empty() {
-            let database = self.database(false).unwrap();
-            initialise(&database).unwrap();
+            let failed = |source| StoreError::Create {
+                path: path.to_owned(),
+                source,
+            };
+            let database = self.database(false).map_err(|e| failed(cause(e)))?;
+            initialise(&database).map_err(failed)?;
         }
         let disk = self.clone();
         let opener = Box::new(move |check| disk.database(check));
-        Db::start(Engine::open(Path::new("meta.db"), opener)?)
+        Engine::open(path, opener)
     }
 
     fn database(&self, check: bool) -> Result<Database, redb::DatabaseError> {
@@ -117,6 +151,31 @@ impl Disk {
             .set_cache_size(1 << 20)
             .set_check_integrity_on_open(check)
             .create_with_backend(self.clone())
+    }
+}
+
+/// Serves the operations of a database without a thread.
+pub struct Service {
+    writer: Arc<Mutex<Writer>>,
+    jobs: mpsc::Receiver<Box<dyn Job>>,
+}
+
+impl Service {
+    /// Commits what waits until the last handle of the database is dropped. Before each commit
+    /// `pace` says how long the disk takes.
+    pub async fn run<F: Future<Output = ()>>(mut self, mut pace: impl FnMut() -> F) {
+        while let Some(first) = self.jobs.recv().await {
+            pace().await;
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MAX {
+                let Ok(next) = self.jobs.try_recv() else {
+                    break;
+                };
+                batch.push(next);
+            }
+            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.serve(batch);
+        }
     }
 }
 
@@ -148,7 +207,7 @@ impl StorageBackend for Disk {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let state = self.state();
-        let start = usize::try_from(offset).unwrap();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let bytes = state.current.get(start..start + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -161,8 +220,10 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
-        state.pending.clear();
-        state.synced = state.current.clone();
+        let state = &mut *state;
+        for change in state.pending.drain(..) {
+            apply(&mut state.synced, &change);
+        }
         Ok(())
     }
 

@@ -1,0 +1,127 @@
+//! Whether a data root and a database belong together. The sweep deletes what the database does
+//! not know, so a database that is lost, another's or an old copy must not get that far.
+//!
+//! ```text
+//! install-id           the identity of the database that the root was made with
+//! database-sequence    the number of its last commit when the engine last started
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use berth_store::Db;
+use berth_sys::rustix::fs::CWD;
+use berth_types::InstallId;
+
+use crate::error::StorageError;
+use crate::layout::{Name, names, open_directory};
+
+const IDENTITY: &str = "install-id";
+const SEQUENCE: &str = "database-sequence";
+/// Where layers and containers are.
+const FILLED: [&str; 2] = ["overlay2", "containers"];
+
+/// Refuses a root whose database is missing, before a new one is made in its place.
+pub(crate) fn expect_database(root: &Path, database: &Path) -> Result<(), StorageError> {
+    let is_missing = matches!(
+        fs::symlink_metadata(database),
+        Err(e) if e.kind() == io::ErrorKind::NotFound
+    );
+    if is_missing && (root.join(IDENTITY).exists() || is_filled(root)?) {
+        return Err(StorageError::NoDatabase {
+            path: database.to_owned(),
+            root: root.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Compares the root with the database, and marks a new root.
+pub(crate) fn check(root: &Path, db: &Db) -> Result<(), StorageError> {
+    check_owner(root, db.install_id())?;
+    check_sequence(root, db.sequence()?)
+}
+
+fn check_owner(root: &Path, install_id: InstallId) -> Result<(), StorageError> {
+    let file = root.join(IDENTITY);
+    match read(&file)? {
+        Some(text) if text == install_id.to_string() => Ok(()),
+        Some(found) => Err(StorageError::ForeignRoot {
+            path: root.to_owned(),
+            found,
+            expected: install_id,
+        }),
+        None if is_filled(root)? => Err(StorageError::Unmarked {
+            path: file,
+            expected: install_id,
+        }),
+        None => write(&file, &install_id.to_string()),
+    }
+}
+
+fn check_sequence(root: &Path, now: u64) -> Result<(), StorageError> {
+    let file = root.join(SEQUENCE);
+    // What is no number says nothing.
+    let before = read(&file)?.and_then(|text| text.parse::<u64>().ok());
+    match before {
+        Some(before) if now < before => Err(StorageError::OldDatabase {
+            path: root.to_owned(),
+            found: now,
+            before,
+            file,
+        }),
+        Some(before) if now == before => Ok(()),
+        _ => write(&file, &now.to_string()),
+    }
+}
+
+/// Whether there is a layer or a container.
+fn is_filled(root: &Path) -> Result<bool, StorageError> {
+    for name in FILLED {
+        let path = root.join(name);
+        let found = match open_directory(CWD, &path).map_err(io::Error::from) {
+            Ok(directory) => names(directory).map_err(StorageError::io("list", path))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(StorageError::io("open", path)(e)),
+        };
+        if found
+            .iter()
+            .any(|name| matches!(Name::of(name), Name::Id(_)))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn read(file: &Path) -> Result<Option<String>, StorageError> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StorageError::io("read", file)(e)),
+    }
+}
+
+/// Writes a line so that after a crash the file is there whole or not at all.
+fn write(path: &Path, line: &str) -> Result<(), StorageError> {
+    let unfinished = path.with_extension("new");
+    let written = (|| {
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&unfinished)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    })();
+    if written.is_err() {
+        // A file that stays is overwritten by the next attempt.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written.map_err(StorageError::io("write", path))
+}

@@ -1,0 +1,154 @@
+//! What hangs in the kernel, and whoever waits for it, holds up nobody else: not the list, not a
+//! look at the same container, and nothing of another container. And it is answered for.
+
+use std::fs;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use berth_testkit::{Engine, HungFiles, Response, wait_until};
+
+/// A hung test ends after this.
+const LIMIT: Duration = Duration::from_secs(60);
+/// More than any pool of the engine has places.
+const MANY: usize = 70;
+
+fn run(engine: &Engine, name: &str, options: &[&str], command: &str) {
+    let first = ["run", "-d", "--network", "none", "--name", name];
+    let last = ["busybox:test", "sh", "-c", command];
+    engine.docker(&[&first[..], options, &last].concat()).ok();
+}
+
+/// The state that anybody can read without waiting.
+fn status(engine: &Engine, name: &str) -> String {
+    let answer = engine.request("GET", &format!("/containers/{name}/json"), None);
+    assert_eq!(answer.status, 200, "inspect {name}");
+    answer.json()["State"]["Status"]
+        .as_str()
+        .expect("a state has a word")
+        .to_owned()
+}
+
+fn listed(engine: &Engine) -> usize {
+    let answer = engine.request("GET", "/containers/json?all=1", None);
+    assert_eq!(answer.status, 200, "the list");
+    answer.json().as_array().expect("a list").len()
+}
+
+/// Everything that can be asked of a container that is well.
+fn use_another(engine: &Engine) {
+    run(engine, "well", &[], "sleep 1000");
+    for words in [
+        &["exec", "well", "true"][..],
+        &["top", "well"],
+        &["stats", "--no-stream", "well"],
+        &["cp", "well:/bin/busybox", "/dev/null"],
+        &["logs", "well"],
+        &["commit", "well", "copy:test"],
+        &["pause", "well"],
+        &["unpause", "well"],
+        &["run", "--rm", "--network", "none", "copy:test", "true"],
+        &["rm", "--force", "well"],
+        &["rmi", "copy:test"],
+    ] {
+        engine.docker(words).ok();
+    }
+    engine.import_busybox();
+}
+
+/// The control group of a container's processes where it can be frozen, by somebody else than the
+/// engine; the file and its words.
+fn freezer(engine: &Engine, name: &str) -> Option<String> {
+    let pid = engine
+        .docker(&["inspect", "--format", "{{.State.Pid}}", name])
+        .text()
+        .to_owned();
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    let path = groups
+        .lines()
+        .find_map(|line| line.split_once(":freezer:").map(|(_, path)| path));
+    path.map(|path| format!("/sys/fs/cgroup/freezer{path}/freezer.state"))
+}
+
+/// A container one of whose processes cannot be killed, and more on the way into the same hole.
+fn sink(engine: &Engine) -> HungFiles {
+    let files = engine.hung_files();
+    let volume = format!("{}:/hung", files.path().display());
+    run(engine, "stuck", &["--volume", &volume], "cat /hung/data");
+    files.wait_for_victims(1);
+    let create = ["create", "--network", "none", "--name", "late"];
+    let what = ["--volume", &volume, "busybox:test", "true"];
+    engine.docker(&[&create[..], &what].concat()).ok();
+    files.hang();
+    files
+}
+
+#[test]
+fn what_hangs_is_answered_for_and_holds_up_nobody_else() {
+    let engine = Engine::with_busybox();
+    let mut files = sink(&engine);
+    run(&engine, "frozen", &[], "sleep 1000");
+    let freezer = freezer(&engine, "frozen");
+    if let Some(state) = &freezer {
+        fs::write(state, "FROZEN").expect("the group is there");
+    }
+    let (ended, ends) = mpsc::channel::<(String, Response)>();
+    let ask = |method: &'static str, path: &str| {
+        let (ended, path) = (ended.clone(), path.to_owned());
+        let engine = &engine;
+        move || {
+            if let Ok(answer) = engine.try_request(method, &path, None) {
+                let _ = ended.send((path, answer));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        // Each of these would take a thread of the engine for good.
+        for _ in 0..MANY {
+            scope.spawn(ask("GET", "/containers/stuck/archive?path=/hung/data"));
+        }
+        scope.spawn(ask("POST", "/containers/late/start"));
+        // As many as the container's share of threads have gone where nothing comes back from.
+        files.wait_for_victims(4);
+        assert_eq!(listed(&engine), 3);
+        assert_eq!(status(&engine, "stuck"), "running");
+        use_another(&engine);
+        assert_eq!(listed(&engine), 3);
+        assert!(
+            ends.try_recv().is_err(),
+            "something came back though nothing answers"
+        );
+        scope.spawn(ask("POST", "/containers/frozen/stop?t=0"));
+        scope.spawn(ask("DELETE", "/containers/stuck?force=1"));
+        // Both have their say before the files answer again.
+        let mut kills = 0;
+        while kills < 1 + usize::from(freezer.is_some()) {
+            let (path, answer) = ends.recv_timeout(LIMIT).expect("an answer in time");
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            if path.contains("archive") || path.contains("start") {
+                assert_eq!(answer.status, 503, "{path}: {text}");
+                continue;
+            }
+            if freezer.is_none() && path.contains("frozen") {
+                continue;
+            }
+            assert_eq!(answer.status, 409, "{path}: {text}");
+            assert!(text.contains("hangs in the kernel"), "{path}: {text}");
+            kills += 1;
+        }
+        assert_eq!(status(&engine, "stuck"), "running");
+        files.release();
+        if let Some(state) = &freezer {
+            fs::write(state, "THAWED").expect("the group is there");
+        }
+    });
+    // What was asked for happens when it can.
+    let gone = || {
+        let answer = engine.request("GET", "/containers/stuck/json", None);
+        (answer.status == 404).then_some(())
+    };
+    wait_until("the container is removed after all", LIMIT, gone);
+    wait_until("the frozen one has ended", LIMIT, || {
+        (status(&engine, "frozen") == "exited").then_some(())
+    });
+}
