@@ -61,6 +61,8 @@ enum Move {
     Exit(i32),
     /// The monitor is killed, and the program with it.
     MonitorKilled,
+    /// The kernel kills a process of it, not the program, for want of memory.
+    Oom,
     /// The engine is killed and started again.
     EngineKilled,
 }
@@ -309,6 +311,7 @@ impl World {
                 (self.alive, self.frozen) = (false, false);
                 self.give(Input::Ended(self.end()), choices).map(drop)
             }
+            Move::Oom if self.alive => self.give(Input::OomKilled(1), choices).map(drop),
             Move::EngineKilled => Err(Killed),
             _ => return false,
         };
@@ -372,6 +375,7 @@ impl World {
             (
                 (s.phase, s.exit_code == 0, s.error.is_empty()),
                 (s.started_at.is_set(), s.finished_at.is_set()),
+                (s.oom_killed, s.oom_kills > 0),
                 (restart.count.min(2), restart.due.is_some()),
                 (restart.manually_stopped, restart.cancelled, restart.asked),
             )
@@ -423,6 +427,7 @@ fn moves() -> Vec<Move> {
         Move::Exit(0),
         Move::Exit(1),
         Move::MonitorKilled,
+        Move::Oom,
         Move::EngineKilled,
     ]);
     list

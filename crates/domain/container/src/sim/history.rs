@@ -10,12 +10,10 @@ use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
 use berth_storage::Storage;
 use berth_store::simulated::Disk;
-use berth_store::{Db, Event, StoreError, Table};
+use berth_store::{Db, Listener, StoreError, Table};
 use berth_sys::caps::CapSet;
 use berth_types::{Caller, Digest, Timestamp};
 use berth_unpack::Unpacker;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::board::Board;
@@ -279,7 +277,7 @@ impl History {
         view.promises();
         view.stopped();
         self.end(&engine, &view).await;
-        engine.events(&self.board);
+        engine.events(&self.board).await;
         Ended::Well
     }
 
@@ -345,7 +343,7 @@ impl History {
             db,
             storage,
             images,
-            events: std::sync::Mutex::new(events),
+            events: tokio::sync::Mutex::new(events),
             tasks,
         })
     }
@@ -457,7 +455,7 @@ pub(super) struct Engine {
     db: Db,
     storage: Storage,
     images: Images,
-    events: std::sync::Mutex<broadcast::Receiver<Arc<Event>>>,
+    events: tokio::sync::Mutex<Listener>,
     /// Tasks that there were before its own.
     tasks: usize,
 }
@@ -493,17 +491,14 @@ impl Engine {
     }
 
     /// What was told came in order.
-    fn events(&self, board: &Board) {
+    async fn events(&self, board: &Board) {
         let mut order = Order::default();
-        let Ok(mut events) = self.events.lock() else {
-            return;
-        };
-        loop {
-            match events.try_recv() {
+        let mut events = self.events.lock().await;
+        while let Ok(event) = timeout(Duration::ZERO, events.next()).await {
+            match event {
                 Ok(event) => order.take(&event, board),
                 // More than is kept: where it begins is not known.
-                Err(TryRecvError::Lagged(_)) => order = Order::default(),
-                Err(_) => return,
+                Err(_) => order = Order::default(),
             }
         }
     }
