@@ -95,7 +95,10 @@ impl ShimLauncher {
         let order = Order::new(request, filter);
         // One that did not take the whole order starts nothing: another one may.
         while let Some(mut spare) = self.spares.take() {
-            self.place(request, spare.pid(), directory)?;
+            match self.place(request, spare.pid(), directory) {
+                Err(_) if spare.has_ended() => continue,
+                placed => placed?,
+            }
             let sent = spare
                 .channel()
                 .map(|channel| order.send(channel, descriptors));
