@@ -13,9 +13,11 @@
 //! place in one commit.
 
 mod actor;
+mod behind;
 mod boot;
 mod closing;
 mod create;
+mod devices;
 mod effects;
 mod error;
 mod events;
@@ -52,6 +54,7 @@ mod update;
 mod verbs;
 
 pub use actor::Report;
+pub use behind::SMALL;
 pub use boot::BootReport;
 pub use closing::Closed;
 pub use create::{CreateRequest, HostCapacity};

@@ -420,9 +420,7 @@ impl Containers {
 
     /// Resolves when nothing is left of what removals do behind their replies.
     pub async fn settled(&self) {
-        let mut pending = self.shared.pending.subscribe();
-        // The sender lives as long as the service.
-        let _ = pending.wait_for(|count| *count == 0).await;
+        self.shared.behind.settled().await;
     }
 
     /// Changes of a container's state, for who follows something of it.

@@ -11,11 +11,11 @@ use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
-use berth_types::task::{self, Wait};
 use berth_types::{ContainerId, chain};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::actor::Handle;
+use crate::behind::Behind;
 use crate::boot::Search;
 use crate::create::HostCapacity;
 use crate::error::ContainerError;
@@ -26,9 +26,6 @@ use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
 use crate::threads::Threads;
-
-/// Removals whose files are deleted at the same time, behind the replies.
-const COLLECTORS: usize = 2;
 
 /// What the containers stand on.
 pub struct Deps {
@@ -73,9 +70,8 @@ pub(crate) struct Shared {
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
     pub freezer: Busy,
     pub index: RwLock<Index>,
-    collectors: Semaphore,
-    /// Removals whose files are not deleted yet.
-    pub pending: watch::Sender<usize>,
+    /// What removals leave for after their replies.
+    pub behind: Arc<Behind>,
     /// How far the containers' tasks are with looking for their runs.
     pub search: watch::Sender<Search>,
     /// Whether the boot has swept: before that nothing is started, so that what it finds without
@@ -123,8 +119,7 @@ impl Shared {
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
-            collectors: Semaphore::new(COLLECTORS),
-            pending: watch::Sender::new(0),
+            behind: Arc::default(),
             search: watch::Sender::default(),
             swept: watch::Sender::new(false),
             closing: AtomicBool::new(false),
@@ -172,7 +167,7 @@ impl Shared {
     }
 
     /// Removes a container: row, name and claims go in one commit, in exchange for a garbage row;
-    /// the files follow behind the reply.
+    /// the files follow, behind the reply where they are few.
     pub(crate) async fn remove(self: &Arc<Self>, record: &Record) -> Result<(), ContainerError> {
         failpoint::hit("remove.before-commit");
         let (id, image, image_owner) = (record.id, record.image, record.image_owner.clone());
@@ -185,10 +180,9 @@ impl Shared {
             Images::unpin(txn, &image_owner, image, &id.to_string())?;
             Ok(Storage::condemn(txn, id)?)
         };
-        self.db
-            .write_async(condemn)
-            .await
-            .map_err(WriteError::flatten)?;
+        // Looked at while the commit is under way.
+        let (small, condemned) = tokio::join!(self.is_small(id), self.db.write_async(condemn));
+        condemned.map_err(WriteError::flatten)?;
         failpoint::hit("remove.committed");
         {
             let mut index = self.write_index();
@@ -196,34 +190,14 @@ impl Shared {
             index.forget_name(&record.name, id);
         }
         self.execs.forget(id);
-        self.collect_later(id);
-        Ok(())
-    }
-
-    /// Deletes the files of a removed container behind the reply.
-    pub(crate) fn collect_later(self: &Arc<Self>, id: ContainerId) {
-        let shared = Arc::clone(self);
-        shared.pending.send_modify(|count| *count += 1);
-        tokio::spawn(task::begin("delete", id).run(async move {
-            shared.delete(id).await;
-            shared
-                .pending
-                .send_modify(|count| *count = count.saturating_sub(1));
-        }));
-    }
-
-    async fn delete(&self, id: ContainerId) {
-        let turn = task::waiting(Wait::Turn, None, self.collectors.acquire());
-        let Ok(_permit) = turn.await else {
-            return;
-        };
         let storage = self.storage.clone();
-        let collect = move || storage.collect(id);
-        match tokio::task::spawn_blocking(task::blocking(collect)).await {
-            Ok(Err(error)) => {
+        let collect = move || match storage.collect(id) {
+            Ok(()) => failpoint::hit("remove.collected"),
+            Err(error) => {
                 tracing::warn!(%id, error = %chain(&error), "files not deleted; the next start tries again");
             }
-            _ => failpoint::hit("remove.collected"),
-        }
+        };
+        self.behind.leave(id, small, collect).await;
+        Ok(())
     }
 }

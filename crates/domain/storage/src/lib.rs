@@ -47,7 +47,7 @@ pub use retire::{Claim, Retired};
 pub use service::Storage;
 pub use snapshots::Snapshot;
 pub use streams::LayerStream;
-pub use tree::Usage;
+pub use tree::{Small, Usage};
 
 /// What [`Storage::with_unpacked`] lets an archive ask for.
 pub use berth_unpack::{Budget, Devices};

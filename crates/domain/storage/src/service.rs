@@ -16,7 +16,7 @@ use crate::record::Layer;
 use crate::retire::{self, Claim, Retired};
 use crate::snapshots::{self, Snapshot};
 use crate::streams::LayerStream;
-use crate::tree::Usage;
+use crate::tree::{Small, Usage};
 use crate::{identity, layers, streams, sweep, workspace};
 
 /// The bytes below one data root; clones are the same one.
@@ -236,6 +236,12 @@ impl Storage {
     /// Something could not be removed. Everything else has been.
     pub fn collect(&self, id: ContainerId) -> Result<(), StorageError> {
         snapshots::collect(&self.inner, id)
+    }
+
+    /// Whether a container's files, its logs among them, are no more than `most`. What cannot be
+    /// looked at counts as more.
+    pub fn is_small(&self, id: ContainerId, most: Small) -> bool {
+        snapshots::is_small(&self.inner, id, most)
     }
 
     /// What a container's own files take; all zero before it was prepared.

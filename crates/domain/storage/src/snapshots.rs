@@ -23,7 +23,7 @@ use crate::layout::{
 };
 use crate::record::{GARBAGE, Held, SNAPSHOTS, SnapshotRow};
 use crate::service::Inner;
-use crate::tree::{self, Usage};
+use crate::tree::{self, Small, Usage};
 
 /// How a container names itself in the claim on its topmost layer.
 const OWNER: &str = "container:";
@@ -154,6 +154,23 @@ pub(crate) fn open_upper(inner: &Inner, id: ContainerId) -> Result<OwnedFd, Stor
     let snapshot = prepare(inner, id)?;
     open_directory(&inner.root.overlay, format!("{id}/diff"))
         .map_err(StorageError::io("open", snapshot.upper))
+}
+
+pub(crate) fn is_small(inner: &Inner, id: ContainerId, most: Small) -> bool {
+    let places = [&inner.root.overlay, &inner.root.containers];
+    let mut left = most;
+    places.into_iter().all(|place| {
+        let top = match open_directory(place, id.to_string()) {
+            Ok(top) => top,
+            Err(error) => return error == Errno::NOENT,
+        };
+        let usage = tree::measure_up_to(top.as_fd(), left);
+        usage.is_ok_and(|usage| {
+            left.inodes = left.inodes.saturating_sub(usage.inodes);
+            left.bytes = left.bytes.saturating_sub(usage.bytes);
+            usage.complete
+        })
+    })
 }
 
 pub(crate) fn usage(inner: &Inner, id: ContainerId) -> Result<Usage, StorageError> {

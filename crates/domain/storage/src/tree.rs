@@ -174,6 +174,23 @@ fn list(directory: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Errno> {
     Ok(names)
 }
 
+/// A size up to which a tree counts as small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Small {
+    /// Most inodes.
+    pub inodes: u64,
+    /// Most bytes.
+    pub bytes: u64,
+}
+
+impl Small {
+    /// Whatever there is.
+    const ALL: Self = Self {
+        inodes: u64::MAX,
+        bytes: u64::MAX,
+    };
+}
+
 /// What a tree takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -190,6 +207,11 @@ pub struct Usage {
 /// # Errors
 /// A directory cannot be read.
 pub(crate) fn measure(top: BorrowedFd<'_>) -> io::Result<Usage> {
+    measure_up_to(top, Small::ALL)
+}
+
+/// As [`measure`], and gives up, incomplete, where there is more than `most`.
+pub(crate) fn measure_up_to(top: BorrowedFd<'_>, most: Small) -> io::Result<Usage> {
     let mut usage = Usage {
         complete: true,
         ..Usage::default()
@@ -239,6 +261,10 @@ pub(crate) fn measure(top: BorrowedFd<'_>) -> io::Result<Usage> {
             usage.inodes += 1;
             if kind == FileType::RegularFile {
                 usage.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            }
+            if usage.inodes > most.inodes || usage.bytes > most.bytes {
+                usage.complete = false;
+                return Ok(usage);
             }
         }
     }

@@ -37,6 +37,8 @@ pub enum Wait {
     Helper,
     /// Bytes to reach the disk.
     DiskSync,
+    /// Files to be deleted that are too many to be left for after the answer.
+    Deletion,
     /// Another that changes layers.
     Layers,
     /// The client to send.
@@ -50,7 +52,7 @@ pub enum Wait {
 }
 
 /// Every wait with its word, in the order of the numbers.
-const WORDS: [(Wait, &str); 20] = [
+const WORDS: [(Wait, &str); 21] = [
     (Wait::Nothing, "nothing"),
     (Wait::BlockingThread, "blocking thread"),
     (Wait::Container, "container"),
@@ -66,6 +68,7 @@ const WORDS: [(Wait, &str); 20] = [
     (Wait::Turn, "its turn"),
     (Wait::Helper, "unpacking helper"),
     (Wait::DiskSync, "disk sync"),
+    (Wait::Deletion, "deletion"),
     (Wait::Layers, "layers' lock"),
     (Wait::ClientToSend, "client to send"),
     (Wait::ClientToRead, "client to read"),

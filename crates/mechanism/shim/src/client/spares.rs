@@ -94,6 +94,7 @@ pub(super) fn spawn_monitor(
 ) -> std::io::Result<(Channel, Spawned)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_read_timeout(Some(START_SILENCE_MAX))?;
+    ours.set_write_timeout(Some(START_SILENCE_MAX))?;
     let (program, argument) = (program.as_fd(), argument.as_ref());
     let monitor = spawn::spawn(program, PROGRAM_NAME, argument, theirs.into())?;
     Ok((Channel::new(ours), monitor))

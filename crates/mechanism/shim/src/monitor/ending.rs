@@ -54,9 +54,9 @@ impl Bus {
     /// the container has said, even if a process elsewhere holds them open and goes on writing.
     fn end(&mut self, exit: Exit) {
         let at = Timestamp::now();
-        let (mut oom_killed, mut reason) = (false, None);
+        let mut reason = None;
         if let Some(cgroup) = &self.cgroup {
-            oom_killed = cgroup.oom_killed().unwrap_or(false);
+            self.oom.look(cgroup);
             if let Err(error) = cgroup.kill_all() {
                 reason = Some(error.to_string());
             }
@@ -69,7 +69,7 @@ impl Bus {
         self.record = Some(ExitRecord {
             version: EXIT_RECORD_VERSION,
             code,
-            oom_killed,
+            oom_killed: self.oom.kills > 0,
             at,
             reason,
         });
@@ -155,6 +155,7 @@ impl Bus {
         }
         let _ = unlinkat(&self.place.runtime, SOCKET_NAME, AtFlags::empty());
         let news = Message::Exited(record).encode().unwrap_or_default();
+        self.tell_of_kills();
         for connection in self.connections.drain(..).flatten() {
             part_from(connection, &news);
         }

@@ -2,6 +2,7 @@
 
 use berth_api::Filters;
 use berth_api::image::ImagePruneAnswer;
+use berth_container::SMALL;
 use berth_image::Removal;
 use berth_types::{Timestamp, task};
 use hyper::StatusCode;
@@ -57,7 +58,7 @@ impl ImagesApi {
         });
         let removal = removal.await??;
         let items = convert::removal_items(&removal);
-        self.collect(vec![removal]);
+        self.collect(vec![removal]).await;
         Ok(reply::ok(&items))
     }
 
@@ -75,18 +76,28 @@ impl ImagesApi {
             images_deleted: (!items.is_empty()).then_some(items),
             space_reclaimed: removals.iter().map(Removal::bytes).sum(),
         };
-        self.collect(removals);
+        self.collect(removals).await;
         Ok(reply::ok(&answer))
     }
 
-    /// Deletes files behind the reply. What the engine does not get to, its next start does.
-    fn collect(&self, removals: Vec<Removal>) {
+    /// Deletes files, behind the reply where they are few. What the engine does not get to, its
+    /// next start does.
+    async fn collect(&self, removals: Vec<Removal>) {
+        let layers = || removals.iter().flat_map(|r| &r.retired.layers);
+        let bytes: u64 = layers().map(|layer| layer.bytes).sum();
+        let inodes: u64 = layers().map(|layer| layer.inodes).sum();
+        let Some(first) = removals.iter().find_map(|removal| removal.deleted) else {
+            return;
+        };
         let images = self.images.clone();
-        tokio::task::spawn_blocking(move || {
+        let collect = move || {
             for removal in removals {
                 images.collect(removal);
             }
-        });
+        };
+        let small = bytes <= SMALL.bytes && inodes <= SMALL.inodes;
+        let subject = first.to_string();
+        self.containers.delete_behind(subject, small, collect).await;
     }
 }
 
