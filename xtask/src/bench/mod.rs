@@ -17,6 +17,7 @@ mod memory;
 mod options;
 mod peers;
 mod phases;
+pub mod regression;
 mod report;
 mod rounds;
 mod rows;
