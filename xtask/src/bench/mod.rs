@@ -102,7 +102,11 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         before: Vec::new(),
         many: Vec::new(),
         count: MANY[usize::from(options.quick)],
+        namespace: None,
     };
+    if !without.is_empty() {
+        account.namespace = bench.attempt("a namespace", memory::of_namespace);
+    }
     measure(&options, &engine, &subjects, &mut bench, &mut account)?;
     let phases = options.wants(Group::Phases).then(|| {
         let count = options.rounds().count;
