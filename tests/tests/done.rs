@@ -405,13 +405,16 @@ fn a_monitor_that_is_silent_holds_up_only_who_asks_it() {
     wait_until("they wait", Duration::from_secs(20), || {
         let waiting = in_flight(&engine);
         let told = waiting.iter().filter(|l| l.contains("monitor's answer"));
-        (told.count() >= 10).then_some(())
+        (told.count() >= 4).then_some(())
     });
     started(&engine, "two", &none);
     ask(&engine, "DELETE", "/containers/two?force=1", None);
     for attach in asked {
         let answer = attach.finish();
         assert_ne!(answer.status, 0, "{answer}");
+        // Or it waited for its container's share of the threads.
+        let silent = answer.stderr.contains("did not answer within 10 seconds");
+        assert!(silent || answer.stderr.contains("try again"), "{answer}");
     }
     engine.in_namespaces("kill", &["-CONT", &monitor]).ok();
     ask(&engine, "DELETE", "/containers/one?force=1", None);

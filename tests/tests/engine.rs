@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 
 use berth_testkit::{Engine, EngineBuilder, busybox_rootfs_tar};
@@ -197,4 +197,23 @@ fn import_and_images() {
         .to_owned();
     assert_ne!(again, id);
     assert_eq!(inspect(&engine, "greet:one", "{{.Id}}"), again);
+}
+
+/// A service manager hears when the engine serves, and when it ends (`sd_notify(3)`).
+#[test]
+fn the_service_manager_is_told() {
+    let path = std::env::temp_dir().join(format!("bt-notify-{}", std::process::id()));
+    let socket = UnixDatagram::bind(&path).expect("the directory is writable");
+    let limit = std::time::Duration::from_secs(60);
+    socket.set_read_timeout(Some(limit)).expect("a limit");
+    let heard = || {
+        let mut news = [0; 64];
+        let length = socket.recv(&mut news).expect("the engine says something");
+        String::from_utf8_lossy(&news[..length]).into_owned()
+    };
+    let mut engine = EngineBuilder::new().env("NOTIFY_SOCKET", &path).start();
+    assert_eq!(heard(), "READY=1");
+    engine.terminate();
+    assert_eq!(heard(), "STOPPING=1");
+    fs::remove_file(&path).expect("it is ours");
 }

@@ -12,7 +12,7 @@ use berth_testkit::{busybox_rootfs_tar, program, wait_until};
 use berth_tests::IMAGE;
 
 /// A hung step ends after this; the virtual machine may be a hundred times slower than this one.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 /// Says that the machine is thrown away afterwards: the test installs units and shuts it down.
 const THROWAWAY: &str = "BERTH_THROWAWAY_MACHINE";
 const SOCKET: &str = "unix:///run/berth/berth.sock";
@@ -131,14 +131,23 @@ fn a_container_is_in_its_scope() -> String {
     assert_eq!(property(&unit, "Delegate"), "yes");
     assert_eq!(property(&unit, "TasksMax"), "infinity");
     let init = inspect("box", "{{.State.Pid}}");
-    let group = |pid: &str| read(format!("/proc/{pid}/cgroup"));
-    let below = format!("0::/system.slice/{unit}");
+    let group = |pid: &str| unified(&read(format!("/proc/{pid}/cgroup")));
+    let below = format!("/system.slice/{unit}");
     assert_eq!(group(&init), format!("{below}/container"));
     assert_eq!(group(&parent(&init)), format!("{below}/monitor"));
     assert_limits(&id, "67108864");
     // Its own view begins with its group, and further processes join it.
-    assert_eq!(berth(&["exec", "box", "cat", "/proc/self/cgroup"]), "0::/");
+    assert_eq!(
+        unified(&berth(&["exec", "box", "cat", "/proc/self/cgroup"])),
+        "/"
+    );
     id
+}
+
+/// The group in the tree of version 2, from the text of `/proc/PID/cgroup`.
+fn unified(text: &str) -> String {
+    let group = text.lines().find_map(|line| line.strip_prefix("0::"));
+    group.unwrap_or_default().to_owned()
 }
 
 /// The parent of a process, `proc(5)`.
@@ -195,17 +204,6 @@ fn an_upgrade_disturbs_nobody(id: &str) {
     });
     further(1);
     assert_eq!(inspect("box", "{{.State.Pid}}"), init);
-    // No monitor belongs to the service: there is nothing for systemd to find left over.
-    let own = run(&[
-        "systemctl",
-        "show",
-        "--value",
-        "--property",
-        "ControlGroup",
-        "berth.service",
-    ]);
-    let members = read(format!("{GROUPS}{own}/cgroup.procs"));
-    assert_eq!(members, main_process());
     assert_limits(id, "100663296");
 }
 

@@ -26,7 +26,7 @@ mod trace;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use berth_testkit::{Engine, EngineBuilder, program};
@@ -42,8 +42,17 @@ use rounds::{Bench, Rounds};
 
 /// What a measurement may take at most: a hung engine ends it.
 const LIMIT: Duration = Duration::from_secs(1800);
-/// Behind this no further round is begun; what is missing is said.
-const BUDGET: Duration = Duration::from_secs(14 * 60);
+/// What the groups of rows may take together, alone and beside peers; behind its share of it, and
+/// what those before it have left, a group begins no further round. What is missing is said.
+const BUDGET: [Duration; 2] = [Duration::from_secs(200), Duration::from_secs(12 * 60)];
+/// The groups with their shares in percent.
+const SHARES: [(Group, u32); 5] = [
+    (Group::Run, 20),
+    (Group::Life, 20),
+    (Group::Many, 36),
+    (Group::Images, 12),
+    (Group::Logs, 12),
+];
 /// Containers that sleep side by side; with `--quick` the second.
 const MANY: [u32; 2] = [100, 20];
 /// Samples of what moves megabytes; with `--quick` the second.
@@ -84,7 +93,7 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         engine.import_busybox();
     }
     let before = machine::load()?;
-    let mut bench = Bench::new(columns(&engine, bare.as_ref(), peers.as_ref())?, BUDGET);
+    let mut bench = Bench::new(columns(&engine, bare.as_ref(), peers.as_ref())?);
     let mut account = Account {
         labels: subjects.iter().map(|(label, _)| label.clone()).collect(),
         fresh,
@@ -121,7 +130,7 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         phases,
         counts,
     };
-    println!("{}", report.markdown()?);
+    println!("{}", report.markdown());
     let whole = bench.notes.is_empty();
     drop(subjects);
     drop(peers);
@@ -143,13 +152,10 @@ fn measure(
         count: HEAVY[quick],
     };
     let mut archive = None;
-    for group in [
-        Group::Run,
-        Group::Life,
-        Group::Many,
-        Group::Images,
-        Group::Logs,
-    ] {
+    let mut end = Instant::now();
+    for (group, share) in SHARES {
+        end += BUDGET[usize::from(options.peers)] * share / 100;
+        bench.until(end);
         if !options.wants(group) {
             continue;
         }

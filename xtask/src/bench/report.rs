@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
-
 use super::counts::{self, Counts};
 use super::driver::Column;
 use super::memory::Account;
@@ -29,7 +27,7 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    pub fn markdown(&self) -> Result<String> {
+    pub fn markdown(&self) -> String {
         let mut text = format!(
             "`cargo xtask bench {}`. {}\nLoad average before {}, after {}.\n",
             self.options.typed, self.machine, self.load.0, self.load.1
@@ -56,7 +54,7 @@ impl Report<'_> {
             &mut text,
         );
         heading("Memory, MiB: PSS (private)", &mut text);
-        text.push_str(&self.account.markdown()?);
+        text.push_str(&self.account.markdown());
         if let Some([none, bridge]) = &self.phases {
             heading(
                 "Where a start goes (`berth run --rm --timings`), ms",
@@ -74,7 +72,7 @@ impl Report<'_> {
                 let _ = writeln!(text, "- {note}");
             }
         }
-        Ok(text)
+        text
     }
 
     fn figures(&self, title: &str, wanted: impl Fn(&Column) -> bool, text: &mut String) {

@@ -34,6 +34,9 @@ const SIGKILL: i32 = 9;
 /// Longest silence of a monitor during a start before it is killed, its container with it.
 const START_SILENCE_MAX: Duration = Duration::from_secs(120);
 
+/// Longest time that a further process takes to its program.
+const EXEC_SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// Longest silence of a running monitor that was asked something.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
@@ -246,7 +249,10 @@ fn adopt_error(id: ContainerId, error: ChannelError) -> AdoptError {
             ours: PROTOCOL_VERSION,
         },
         ChannelError::Io(error) if is_gone(&error) => AdoptError::Gone(id),
-        ChannelError::Io(source) => AdoptError::Monitor { id, source },
+        ChannelError::Io(source) => AdoptError::Monitor {
+            id,
+            source: silence(source, ANSWER_MAX),
+        },
         other => AdoptError::Monitor {
             id,
             source: io::Error::other(other),
@@ -369,6 +375,15 @@ impl Asked {
 fn launch_error(error: ChannelError) -> LaunchError {
     match error {
         ChannelError::Frame(error) => LaunchError::Protocol(error),
+        // A socket's time limit is told as either.
+        ChannelError::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ) =>
+        {
+            LaunchError::Silent
+        }
         ChannelError::Io(error) => LaunchError::Monitor(error),
         other => LaunchError::Monitor(io::Error::other(other)),
     }
@@ -411,6 +426,17 @@ fn nonblocking(channel: Channel) -> io::Result<UnixStream> {
     socket.set_write_timeout(None)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// A wait that came to its end, said as such: the system calls it "temporarily unavailable".
+fn silence(error: io::Error, limit: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it did not answer within {} seconds", limit.as_secs()),
+        ),
+        _ => error,
+    }
 }
 
 /// Whether the error means that nobody listens, or that who did is ending.

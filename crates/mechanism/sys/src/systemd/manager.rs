@@ -168,10 +168,11 @@ impl Manager {
             put("TasksMax", "t", &|v| v.u64(u64::MAX));
             // A run that failed leaves no name behind.
             put("CollectMode", "s", &|v| v.string("inactive-or-failed"));
-            // Stopping goes against the direction of starting. `basic.target` keeps file systems
-            // mounted until the monitor has recorded the end.
+            // Stopping goes against the direction of starting. `sysinit.target` keeps file systems
+            // mounted until the monitor has recorded the end; a later one would be a cycle, for
+            // it comes after the sockets.
             put("After", "as", &|v| {
-                v.array(4, |list| list.string("basic.target"));
+                v.array(4, |list| list.string("sysinit.target"));
             });
             put("Before", "as", &|v| {
                 v.array(4, |list| {
