@@ -252,7 +252,10 @@ fn adopt_error(id: ContainerId, error: ChannelError) -> AdoptError {
             ours: PROTOCOL_VERSION,
         },
         ChannelError::Io(error) if is_gone(&error) => AdoptError::Gone(id),
-        ChannelError::Io(source) => AdoptError::Monitor { id, source },
+        ChannelError::Io(source) => AdoptError::Monitor {
+            id,
+            source: silence(source, ANSWER_MAX),
+        },
         other => AdoptError::Monitor {
             id,
             source: io::Error::other(other),
@@ -426,6 +429,17 @@ fn nonblocking(channel: Channel) -> io::Result<UnixStream> {
     socket.set_write_timeout(None)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// A wait that came to its end, said as such: the system calls it "temporarily unavailable".
+fn silence(error: io::Error, limit: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it did not answer within {} seconds", limit.as_secs()),
+        ),
+        _ => error,
+    }
 }
 
 /// Whether the error means that nobody listens, or that who did is ending.
