@@ -8,19 +8,19 @@ monitor, one of a monitor is an init until it executes something. Each line on s
 `engine N monitor N init N`, the instructions since the line before. The end of the input ends it; everything that was
 followed runs on. Waiting costs no instruction, but what polls while it waits counts.
 """
-import ctypes, os, signal, struct, sys, threading
+import ctypes, os, signal, sys, threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.restype = ctypes.c_long
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 ptrace = libc.ptrace
-DETACH, SINGLESTEP, SEIZE, INTERRUPT, LISTEN, GETEVENTMSG = 17, 9, 0x4206, 0x4207, 0x4208, 0x4201
+CONT, DETACH, SINGLESTEP, SEIZE, INTERRUPT, LISTEN, GETEVENTMSG = 7, 17, 9, 0x4206, 0x4207, 0x4208, 0x4201
 FORK, VFORK, CLONE, EXEC, STOP = 1, 2, 3, 4, 128
 OPTIONS = 1 << FORK | 1 << VFORK | 1 << CLONE | 1 << EXEC
 WALL = 0x40000000
 ROLES = ('engine', 'monitor', 'init')
 
-role, known, counts = {}, set(), dict.fromkeys(ROLES, 0)
+role, counts = {}, dict.fromkeys(ROLES, 0)
 asked = []                      # lines that wait for their answer
 ended = False
 
@@ -35,11 +35,14 @@ def read_lines():
 
 
 def poke():
-    """Interrupts one stop loop: any tracee will do, the engine's first thread is one that lives."""
+    """Calls `answer` on the thread that traces, also while it waits."""
     os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def answer():
+    if ended:                   # something has to happen for the loop to see it
+        for thread in list(role):
+            ptrace(INTERRUPT, thread, None, None)
     while asked:
         asked.pop()
         print(' '.join(f'{name} {counts[name]}' for name in ROLES), flush=True)
@@ -108,17 +111,34 @@ def main():
 
 
 def detach():
+    """A thread that was stepping out of a call may have a trap pending that would end it without a tracer."""
     for thread in list(role):
         ptrace(INTERRUPT, thread, None, None)
     for thread in list(role):
-        try:
-            _, status = os.waitpid(thread, WALL)
-        except ChildProcessError:
-            continue
-        if status & 0xff == 0x7f:
-            number = status >> 8 & 0xff
-            plain = status >> 16 == 0 and number != signal.SIGTRAP
-            ptrace(DETACH, thread, None, number if plain else 0)
+        number = stopped(thread)
+        while number is not None and trap_is_pending(thread):
+            ptrace(CONT, thread, None, None)
+            number = stopped(thread)
+        if number is not None:
+            ptrace(DETACH, thread, None, number)
+
+
+def stopped(thread):
+    """Waits for a stop; the signal to be delivered with it, or None if the thread has ended."""
+    try:
+        _, status = os.waitpid(thread, WALL)
+    except ChildProcessError:
+        return None
+    if status & 0xff != 0x7f:
+        return None
+    number = status >> 8 & 0xff
+    return number if status >> 16 == 0 and number != signal.SIGTRAP else 0
+
+
+def trap_is_pending(thread):
+    with open(f'/proc/{thread}/status') as status:
+        pending = next(int(line.split()[1], 16) for line in status if line.startswith('SigPnd:'))
+    return bool(pending & 1 << signal.SIGTRAP - 1)
 
 
 main()

@@ -12,11 +12,13 @@ mod client;
 mod counts;
 mod driver;
 mod http;
+mod instructions;
 pub mod machine;
 mod memory;
 mod options;
 mod peers;
 mod phases;
+pub mod regression;
 mod report;
 mod rounds;
 mod rows;
@@ -26,7 +28,7 @@ mod trace;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use berth_testkit::{Engine, EngineBuilder, program};
@@ -42,8 +44,17 @@ use rounds::{Bench, Rounds};
 
 /// What a measurement may take at most: a hung engine ends it.
 const LIMIT: Duration = Duration::from_secs(1800);
-/// Behind this no further round is begun; what is missing is said.
-const BUDGET: Duration = Duration::from_secs(14 * 60);
+/// What the groups of rows may take together, alone and beside peers; behind its share of it, and
+/// what those before it have left, a group begins no further round. What is missing is said.
+const BUDGET: [Duration; 2] = [Duration::from_secs(200), Duration::from_secs(12 * 60)];
+/// The groups with their shares in percent.
+const SHARES: [(Group, u32); 5] = [
+    (Group::Run, 20),
+    (Group::Life, 20),
+    (Group::Many, 36),
+    (Group::Images, 12),
+    (Group::Logs, 12),
+];
 /// Containers that sleep side by side; with `--quick` the second.
 const MANY: [u32; 2] = [100, 20];
 /// Samples of what moves megabytes; with `--quick` the second.
@@ -84,32 +95,41 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         engine.import_busybox();
     }
     let before = machine::load()?;
-    let mut bench = Bench::new(columns(&engine, bare.as_ref(), peers.as_ref())?, BUDGET);
+    let mut bench = Bench::new(columns(&engine, bare.as_ref(), peers.as_ref())?);
     let mut account = Account {
         labels: subjects.iter().map(|(label, _)| label.clone()).collect(),
         fresh,
         before: Vec::new(),
         many: Vec::new(),
         count: MANY[usize::from(options.quick)],
+        namespace: None,
     };
+    if !without.is_empty() {
+        account.namespace = bench.attempt("a namespace", memory::of_namespace);
+    }
     measure(&options, &engine, &subjects, &mut bench, &mut account)?;
-    let phases = if options.wants(Group::Phases) {
+    let phases = options.wants(Group::Phases).then(|| {
         let count = options.rounds().count;
-        let of = |network: &str| phases(&engine, count, network);
-        Some([of("none")?, of("bridge")?])
-    } else {
-        None
-    };
-    let counts = if options.wants(Group::Counts) {
-        let engines = [Some(&engine), bare.as_ref()];
-        engines
-            .into_iter()
-            .flatten()
-            .map(counted)
-            .collect::<Result<_>>()?
-    } else {
-        Vec::new()
-    };
+        ["none", "bridge"].map(|network| {
+            let found = bench.attempt("phases", || phases(&engine, count, network));
+            found.unwrap_or_default()
+        })
+    });
+    let mut counts = Vec::new();
+    let mut instructions = Vec::new();
+    for engine in [Some(&engine), bare.as_ref()].into_iter().flatten() {
+        if options.wants(Group::Counts) {
+            eprintln!("bench: system calls");
+            counts.extend(bench.attempt("system calls", || counts::of(engine)));
+        }
+    }
+    if options.wants(Group::Instructions) {
+        eprintln!("bench: instructions");
+        // Without anything made ahead, for that is made at times that differ.
+        let engine = bare.as_ref().unwrap_or(&engine);
+        let found = bench.attempt("instructions", || instructions::of(root, engine));
+        instructions.extend(found.into_iter().flatten());
+    }
     let report = Report {
         options: &options,
         machine: machine::description(&engine.data_root())?,
@@ -120,8 +140,9 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         account: &account,
         phases,
         counts,
+        instructions,
     };
-    println!("{}", report.markdown()?);
+    println!("{}", report.markdown());
     let whole = bench.notes.is_empty();
     drop(subjects);
     drop(peers);
@@ -143,13 +164,10 @@ fn measure(
         count: HEAVY[quick],
     };
     let mut archive = None;
-    for group in [
-        Group::Run,
-        Group::Life,
-        Group::Many,
-        Group::Images,
-        Group::Logs,
-    ] {
+    let mut end = Instant::now();
+    for (group, share) in SHARES {
+        end += BUDGET[usize::from(options.peers)] * share / 100;
+        bench.until(end);
         if !options.wants(group) {
             continue;
         }
@@ -287,12 +305,6 @@ fn columns(
 
 fn usages(subjects: &[(String, Source<'_>)]) -> Result<Vec<Usage>> {
     subjects.iter().map(|(_, source)| source.usage()).collect()
-}
-
-/// Counts are no reason to lose the times.
-fn counted(engine: &Engine) -> Result<counts::Counts> {
-    eprintln!("bench: system calls");
-    counts::of(engine)
 }
 
 /// What is measured is what is in the tree, unless [`PROGRAMS_VARIABLE`] names other programs.

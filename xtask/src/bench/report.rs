@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
-
 use super::counts::{self, Counts};
 use super::driver::Column;
+use super::instructions;
 use super::memory::Account;
 use super::options::Options;
 use super::phases::{self, Phases};
@@ -26,10 +25,12 @@ pub struct Report<'a> {
     pub phases: Option<[Phases; 2]>,
     /// Of Berth's engine, then of the one without anything made ahead.
     pub counts: Vec<Counts>,
+    /// With nothing made ahead.
+    pub instructions: Vec<instructions::Row>,
 }
 
 impl Report<'_> {
-    pub fn markdown(&self) -> Result<String> {
+    pub fn markdown(&self) -> String {
         let mut text = format!(
             "`cargo xtask bench {}`. {}\nLoad average before {}, after {}.\n",
             self.options.typed, self.machine, self.load.0, self.load.1
@@ -56,7 +57,7 @@ impl Report<'_> {
             &mut text,
         );
         heading("Memory, MiB: PSS (private)", &mut text);
-        text.push_str(&self.account.markdown()?);
+        text.push_str(&self.account.markdown());
         if let Some([none, bridge]) = &self.phases {
             heading(
                 "Where a start goes (`berth run --rm --timings`), ms",
@@ -68,19 +69,28 @@ impl Report<'_> {
             heading(&format!("System calls{label}"), &mut text);
             text.push_str(&counts::markdown(counts));
         }
+        if !self.instructions.is_empty() {
+            heading(
+                "User instructions, thousands, with nothing made ahead",
+                &mut text,
+            );
+            text.push_str(&instructions::markdown(&self.instructions));
+        }
         if !self.bench.notes.is_empty() {
             heading("What failed", &mut text);
             for note in &self.bench.notes {
                 let _ = writeln!(text, "- {note}");
             }
         }
-        Ok(text)
+        text
     }
 
     fn figures(&self, title: &str, wanted: impl Fn(&Column) -> bool, text: &mut String) {
-        heading(title, text);
         let columns = self.bench.which(wanted);
-        text.push_str(&self.bench.table.markdown(&columns));
+        if !self.bench.table.is_empty() {
+            heading(title, text);
+            text.push_str(&self.bench.table.markdown(&columns));
+        }
     }
 }
 

@@ -65,21 +65,27 @@ pub struct Bench {
     pub table: Table,
     /// What failed: an engine that fails has no further samples of that measure.
     pub notes: Vec<String>,
-    /// Behind this no further round is begun.
+    /// Behind this no further round is begun; see [`Bench::until`].
     end: Instant,
     dice: Dice,
 }
 
 impl Bench {
-    pub fn new(columns: Vec<Column>, budget: Duration) -> Self {
+    pub fn new(columns: Vec<Column>) -> Self {
         let names = columns.iter().map(|column| column.label.clone());
         Self {
             table: Table::new(names),
             columns,
             notes: Vec::new(),
-            end: Instant::now() + budget,
+            end: Instant::now(),
             dice: Dice(0x2545_f491_4f6c_dd1d),
         }
+    }
+
+    /// Sets the time behind which no further round is begun. What is done only once is done
+    /// also then.
+    pub fn until(&mut self, end: Instant) {
+        self.end = end;
     }
 
     /// The columns for which `wanted` holds.
@@ -103,8 +109,9 @@ impl Bench {
         eprintln!("bench: {what}");
         let mut members = members.to_vec();
         for round in 0..rounds.warm + rounds.count {
-            if Instant::now() > self.end {
-                let missing = rounds.warm + rounds.count - round;
+            let all = rounds.warm + rounds.count;
+            if all > 1 && Instant::now() > self.end {
+                let missing = all - round;
                 self.note(format!("{what}: no time was left for {missing} rounds"));
                 return;
             }
@@ -129,6 +136,17 @@ impl Bench {
                 }
             }
             members.retain(|member| !failed.contains(member));
+        }
+    }
+
+    /// What fails is noted: it is no reason to lose what has been measured.
+    pub fn attempt<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        match work() {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.note(format!("{what}: {error:#}"));
+                None
+            }
         }
     }
 

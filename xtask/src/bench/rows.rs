@@ -92,17 +92,22 @@ pub fn many(
                 first
             })
             .collect();
-        start_many(bench, &members, count);
+        let started = start_many(bench, &members, count);
         if by_command {
             looks(bench, count, rounds);
             looked(bench)?;
         }
         let row = format!("rm -f of {count}");
         let once = Rounds { warm: 0, count: 1 };
-        bench.rounds(&row, &members, once, |column, _, _| {
-            let names: Vec<String> = (0..count).map(|k| many_name(column, k)).collect();
+        bench.rounds(&row, &members, once, |column, number, _| {
+            let names: Vec<String> = (0..started[number]).map(|k| many_name(column, k)).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            Ok(vec![Figure::seconds(&row, column.remove_by_force(&names)?)])
+            let time = column.remove_by_force(&names)?;
+            let whole = started[number] == count;
+            Ok(whole
+                .then(|| Figure::seconds(&row, time))
+                .into_iter()
+                .collect())
         });
     }
     Ok(())
@@ -113,7 +118,8 @@ fn many_name(column: &Column, number: u32) -> String {
     format!("bench-many-{}-{number}", column.subject)
 }
 
-fn start_many(bench: &mut Bench, members: &[usize], count: u32) {
+/// How many were started, for each column.
+fn start_many(bench: &mut Bench, members: &[usize], count: u32) -> Vec<u32> {
     let row = format!("{count} x run -d");
     let mut sums = vec![(0, Duration::ZERO); bench.columns.len()];
     let rounds = Rounds { warm: 0, count };
@@ -130,6 +136,7 @@ fn start_many(bench: &mut Bench, members: &[usize], count: u32) {
             bench.add(*member, &Figure::seconds(&row, sum));
         }
     }
+    sums.into_iter().map(|(started, _)| started).collect()
 }
 
 /// What is asked while many run.

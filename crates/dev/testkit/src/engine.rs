@@ -178,17 +178,25 @@ impl Engine {
         }
     }
 
-    /// Imports the image `busybox:test`, whose command is a shell.
+    /// Imports the image `busybox:test`, whose command is a shell. Not by a client, which would be
+    /// most of the time that many a test takes.
+    ///
+    /// # Panics
+    /// When the engine does not take it.
     pub fn import_busybox(&self) {
-        let archive = busybox_rootfs_tar();
-        self.docker(&[
-            "import",
-            "--change",
-            "CMD [\"/bin/sh\"]",
-            &archive.to_string_lossy(),
-            IMAGE,
-        ])
-        .ok();
+        let archive = fs::read(busybox_rootfs_tar()).expect("the archive was just made");
+        let (repository, tag) = IMAGE.split_once(':').unwrap_or((IMAGE, ""));
+        let path = format!(
+            "/images/create?fromSrc=-&repo={repository}&tag={tag}&changes=CMD%20%5B%22%2Fbin%2Fsh%22%5D"
+        );
+        let body = Some(("application/x-tar", archive.as_slice()));
+        let answer = http::exchange(&self.socket(), "POST", &path, body);
+        let taken = matches!(&answer, Ok(answer) if answer.status == 200);
+        assert!(
+            taken,
+            "import: {answer:?}; the engine's log:\n{}",
+            self.log()
+        );
     }
 
     /// Kills the engine, and only it, without warning.
@@ -482,6 +490,21 @@ impl Engine {
         self.ground.census()
     }
 
+    /// Asks for the removal of every container. What was refused.
+    fn remove_each(&self) -> std::io::Result<Vec<String>> {
+        let mut refused = Vec::new();
+        let listed = http::request(&self.socket(), "GET", "/containers/json?all=1", None)?.json();
+        for container in listed.as_array().into_iter().flatten() {
+            let id = container["Id"].as_str().unwrap_or_default();
+            let path = format!("/containers/{id}?force=1");
+            let answer = http::request(&self.socket(), "DELETE", &path, None)?;
+            // One that removes itself may be gone or on its way.
+            let gone = matches!(answer.status, 204 | 404 | 409);
+            refused.extend((!gone).then(|| format!("{path}: {answer:?}")));
+        }
+        Ok(refused)
+    }
+
     /// Removes the containers as a user would. Whatever goes wrong shows in what is left.
     fn remove_containers(&mut self) -> Vec<String> {
         let mut complaints = Vec::new();
@@ -493,13 +516,9 @@ impl Engine {
             return complaints;
         }
         if self.child.is_some() {
-            let listed = self.docker(&["ps", "--all", "--quiet", "--no-trunc"]);
-            let ids: Vec<&str> = listed.stdout.split_whitespace().collect();
-            if listed.status != 0 {
-                complaints.push(listed.to_string());
-            } else if !ids.is_empty() {
-                let removed = self.docker(&[&["rm", "--force"][..], &ids].concat());
-                complaints.extend((removed.status != 0).then(|| removed.to_string()));
+            match self.remove_each() {
+                Ok(refused) => complaints.extend(refused),
+                Err(error) => complaints.push(format!("removing containers: {error}")),
             }
         }
         if self.child.is_some() {

@@ -230,14 +230,7 @@ impl Actor {
             tokio::select! {
                 // What has happened comes before what somebody wants to happen.
                 biased;
-                end = next_end(&mut self.link) => {
-                    let over = task::begin("end", self.record.id);
-                    over.run(async {
-                        let end = self.settle_end(end).await;
-                        self.internal(Input::Ended(end)).await;
-                    })
-                    .await;
-                }
+                word = next_word(&mut self.link) => self.hear(word).await,
                 found = next_found(&mut self.looking) => self.take_found(found).await,
                 () = until(deadline) => self.internal(Input::Tick).await,
                 request = self.requests.recv() => match request {
@@ -311,6 +304,20 @@ impl Actor {
     fn look_after(&mut self, pause: Duration) {
         let (id, phase) = (self.record.id, self.life.state().phase);
         self.looking = Some(Looking::after(&self.shared, id, phase, pause));
+    }
+
+    /// Takes what the monitor says.
+    async fn hear(&mut self, word: Word) {
+        let end = match word {
+            Word::OomKilled(kills) => return self.internal(Input::OomKilled(kills)).await,
+            Word::End(end) => end,
+        };
+        let over = task::begin("end", self.record.id);
+        over.run(async {
+            let end = self.settle_end(end).await;
+            self.internal(Input::Ended(end)).await;
+        })
+        .await;
     }
 
     async fn serve(&mut self, request: Request) {
@@ -564,13 +571,13 @@ impl Actor {
             .is_ok()
     }
 
-    /// Brings the record of an adopted container to what its group is, and the group's limits to
-    /// what the record says: an update that was cut off before its record never was.
+    /// Brings the record of an adopted container to what its group is, and takes back what an
+    /// update wrote there that was cut off before its record: it never was.
     async fn adopt_group(&mut self) {
         let (shared, id) = (Arc::clone(&self.shared), self.record.id);
         let limits = self.record.host.limits.clone();
         let look = move || {
-            effects::restore_limits(&shared, id, &limits);
+            update::settle(&shared, id, &limits);
             effects::is_frozen(&shared, id)
         };
         match self.on_thread("look at the control group", look).await {
@@ -706,20 +713,30 @@ fn launched(task: &dyn Task) -> Launched {
     }
 }
 
-/// Waits for the monitor's word: `Some` is an exit record, `None` a monitor that is gone.
-async fn next_end(link: &mut Option<Link>) -> Option<End> {
+/// What a monitor says without being asked.
+enum Word {
+    /// So many processes were killed for want of memory.
+    OomKilled(u64),
+    /// An exit record; `None` where the monitor is gone without a word.
+    End(Option<End>),
+}
+
+/// Waits for the monitor's word.
+async fn next_word(link: &mut Option<Link>) -> Word {
     let Some(link) = link else {
         return std::future::pending().await;
     };
     let mut buffer = [0; LINK_READ];
     loop {
         match link.decoder.event() {
-            Ok(Some(Event::Exited(record))) => return Some(End::Recorded(record)),
-            Ok(None | Some(Event::ExecExited(_))) => {}
-            Err(_) => return None,
+            Ok(Some(Event::Exited(record))) => return Word::End(Some(End::Recorded(record))),
+            Ok(Some(Event::OomKilled(kills))) => return Word::OomKilled(kills),
+            Ok(None) => {}
+            Ok(Some(Event::ExecExited(_))) => continue,
+            Err(_) => return Word::End(None),
         }
         match link.stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => return None,
+            Ok(0) | Err(_) => return Word::End(None),
             Ok(n) => link.decoder.push(&buffer[..n]),
         }
     }

@@ -132,7 +132,9 @@ mod tests {
         let gone = Arc::new(std::sync::Mutex::new(gone));
         for _ in 0..PLACES_MAX {
             let gone = Arc::clone(&gone);
-            let wait = move || drop(gone.lock().unwrap().recv());
+            let wait = move || {
+                let _ = gone.lock().unwrap().recv();
+            };
             behind.leave("x".to_owned(), true, wait).await;
         }
         let one_more = behind.leave("y".to_owned(), true, || ());

@@ -6,6 +6,7 @@ use berth_sys::caps::CapSet;
 use berth_types::oci::ImageDefaults;
 use berth_types::{ContainerId, Digest, LayerId, Scope, Timestamp};
 
+use crate::devices;
 use crate::error::ContainerError;
 use crate::limits;
 use crate::record::{Bind, HostSettings, Network, Record, Settings, State};
@@ -215,6 +216,9 @@ fn check_host(host: &HostSettings) -> Result<(), ContainerError> {
     // Only the names are checked here; what can be given is known when it is started.
     capabilities(host, CapSet::ALL)?;
     check_mounts(host)?;
+    for text in &host.device_rules {
+        devices::parse(text)?;
+    }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",

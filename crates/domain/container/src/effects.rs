@@ -25,11 +25,10 @@ use crate::groups;
 use crate::hostfiles;
 use crate::lifecycle::End;
 use crate::network;
-use crate::record::{Limits, Record};
+use crate::record::Record;
 use crate::scopes;
 use crate::shared::Shared;
 use crate::spec;
-use crate::update;
 
 /// A launch that did not happen.
 pub(crate) struct LaunchFault {
@@ -294,15 +293,6 @@ pub(crate) fn freeze(shared: &Shared, id: ContainerId, on: bool) -> Result<(), C
 /// Whether the kernel keeps the processes of a container frozen.
 pub(crate) fn is_frozen(shared: &Shared, id: ContainerId) -> Result<bool, ContainerError> {
     Ok(group(shared, id)?.is_frozen()?)
-}
-
-/// Sets the limits of a running container to those of its record.
-pub(crate) fn restore_limits(shared: &Shared, id: ContainerId, limits: &Limits) {
-    let restored =
-        group(shared, id).and_then(|group| Ok(group.update(&update::resources(limits, limits))?));
-    if let Err(error) = restored {
-        tracing::warn!(%id, error = %chain(&error), "limits not compared with the record");
-    }
 }
 
 /// The exit record of the last run, if one was written. A damaged one counts as none.

@@ -66,8 +66,11 @@ pub(crate) fn of_step(
         Input::Frozen if changed => vec![news("pause")],
         Input::Thawed if changed => vec![news("unpause")],
         Input::RemoveDone => vec![news("destroy")],
+        Input::OomKilled(_) if before.oom_kills < after.oom_kills => vec![news("oom")],
         Input::Ended(_) => {
-            let oom = after.oom_killed.then(|| news("oom"));
+            // Of a monitor that was killed only its exit record tells.
+            let untold = after.oom_killed && !before.oom_killed;
+            let oom = untold.then(|| news("oom"));
             let lasted = after.started_at.age(after.finished_at).as_secs();
             let die = News {
                 action: "die",

@@ -15,6 +15,8 @@ use crate::error::ContainerError;
 /// Processes that are remembered, over all containers. At the limit the oldest that has ended is
 /// forgotten, then the oldest that was never started.
 pub const EXECS_MAX: usize = 1024;
+/// Bytes that their settings may take, over all containers: the same goes at this limit.
+const EXECS_BYTES_MAX: usize = 16 << 20;
 
 /// What is to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,6 +88,15 @@ impl Exec {
         }
     }
 
+    /// Bytes that it takes, about.
+    fn weight(&self) -> usize {
+        let own = &self.settings;
+        let texts = own.command.iter().chain(&own.env);
+        let texts = texts.chain([&own.user, &own.working_dir, &own.detach_keys]);
+        let texts: usize = texts.map(|text| size_of::<String>() + text.len()).sum();
+        size_of::<Self>() + texts
+    }
+
     /// Where it is in its life.
     pub fn state(&self) -> ExecState {
         *self.state.borrow()
@@ -146,17 +157,24 @@ struct Table {
     by_id: HashMap<ExecId, Arc<Exec>>,
     /// Oldest first.
     order: VecDeque<ExecId>,
+    /// The sum of their weights.
+    bytes: usize,
 }
 
 impl Execs {
     /// Remembers one more.
     pub(crate) fn insert(&self, exec: Arc<Exec>) -> Result<(), ContainerError> {
         let mut table = self.table();
-        if table.by_id.len() >= EXECS_MAX && !table.make_room() {
-            return Err(ContainerError::Conflict(format!(
-                "{EXECS_MAX} further processes run in containers already, which is the most: end some first"
-            )));
+        let weight = exec.weight();
+        while table.by_id.len() >= EXECS_MAX || table.bytes + weight > EXECS_BYTES_MAX {
+            if !table.make_room() {
+                return Err(ContainerError::Conflict(format!(
+                    "{} further processes run in containers already; {EXECS_MAX}, with {EXECS_BYTES_MAX} bytes of arguments and environment, are the most: end some first",
+                    table.by_id.len()
+                )));
+            }
         }
+        table.bytes += weight;
         table.order.push_back(exec.id);
         table.by_id.insert(exec.id, exec);
         Ok(())
@@ -180,8 +198,18 @@ impl Execs {
     /// Forgets those of a container that was removed.
     pub(crate) fn forget(&self, container: ContainerId) {
         let mut table = self.table();
-        let Table { by_id, order } = &mut *table;
-        by_id.retain(|_, exec| exec.container != container);
+        let Table {
+            by_id,
+            order,
+            bytes,
+        } = &mut *table;
+        by_id.retain(|_, exec| {
+            let stays = exec.container != container;
+            if !stays {
+                *bytes = bytes.saturating_sub(exec.weight());
+            }
+            stays
+        });
         order.retain(|id| by_id.contains_key(id));
     }
 
@@ -199,7 +227,13 @@ impl Table {
         let at =
             oldest(&ExecState::has_ended).or_else(|| oldest(&|state| state == ExecState::Created));
         match at.and_then(|at| self.order.remove(at)) {
-            Some(id) => self.by_id.remove(&id).is_some(),
+            Some(id) => match self.by_id.remove(&id) {
+                Some(exec) => {
+                    self.bytes = self.bytes.saturating_sub(exec.weight());
+                    true
+                }
+                None => false,
+            },
             None => false,
         }
     }
@@ -236,6 +270,30 @@ mod tests {
         assert!(execs.get(&all[9].id).is_none() && execs.get(&all[7].id).is_some());
         execs.insert(exec(5002, 1)).unwrap();
         assert!(execs.get(&all[7].id).is_none() && execs.get(&all[0].id).is_some());
+    }
+
+    #[test]
+    fn long_arguments_make_room_as_well() {
+        let execs = Execs::default();
+        let long = |number: u32| {
+            let exec = exec(number, 1);
+            let settings = ExecSettings {
+                command: vec!["x".repeat(EXECS_BYTES_MAX / 4)],
+                ..ExecSettings::default()
+            };
+            Arc::new(Exec::new(exec.id, exec.container, settings))
+        };
+        let all: Vec<_> = (0..4).map(long).collect();
+        for one in &all[..3] {
+            execs.insert(Arc::clone(one)).unwrap();
+            one.set(ExecState::Running(1));
+        }
+        execs.insert(Arc::clone(&all[3])).unwrap_err();
+        all[1].set(ENDED);
+        execs.insert(Arc::clone(&all[3])).unwrap();
+        assert!(execs.get(&all[1].id).is_none() && execs.get(&all[0].id).is_some());
+        execs.forget(all[0].container);
+        assert_eq!(execs.table().bytes, 0);
     }
 
     #[test]

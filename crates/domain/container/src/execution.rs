@@ -319,7 +319,7 @@ async fn exit_code(mut link: UnixStream) -> Option<i32> {
     loop {
         match decoder.event() {
             Ok(Some(Event::ExecExited(code))) => return Some(code),
-            Ok(Some(Event::Exited(_))) | Err(_) => return None,
+            Ok(Some(Event::Exited(_) | Event::OomKilled(_))) | Err(_) => return None,
             Ok(None) => {}
         }
         match link.read(&mut buffer).await {

@@ -16,6 +16,7 @@ pub(crate) fn kind(input: &Input) -> &'static str {
         Input::EngineStarted => "take-up",
         Input::Tick => "due",
         Input::Remove { .. } | Input::RemoveDone | Input::RemoveFailed => "remove",
+        Input::OomKilled(_) => "note",
         Input::Ended(_) => "end",
     }
 }

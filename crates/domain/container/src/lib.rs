@@ -17,6 +17,7 @@ mod behind;
 mod boot;
 mod closing;
 mod create;
+mod devices;
 mod effects;
 mod error;
 mod events;

@@ -98,6 +98,8 @@ pub enum Input {
         /// Whether a running container is killed.
         force: bool,
     },
+    /// The kernel has killed so many processes of this run for want of memory.
+    OomKilled(u64),
     /// The program ended.
     Ended(End),
     /// The record and its claims are gone.
@@ -347,6 +349,9 @@ impl Lifecycle {
                 Err(Refused::Running)
             }
 
+            (Running | Paused, Input::OomKilled(kills)) => Ok(self.oom_killed(kills)),
+            // Told by a monitor whose container's end is known.
+            (_, Input::OomKilled(_)) => Ok(Done::Unchanged),
             (Running | Paused, Input::Ended(end)) => Ok(self.ended(end, now)),
 
             (Removing, Input::RemoveDone) => {
@@ -410,7 +415,9 @@ impl Lifecycle {
         self.restart_at = None;
         self.state.started_at = launched.at;
         // The exit code stays that of the last run, for those who wait for its end and are late.
-        self.state.oom_killed = false;
+        if !same {
+            (self.state.oom_killed, self.state.oom_kills) = (false, 0);
+        }
         self.state.error.clear();
         self.state.init = Some(launched.init);
         self.state.monitor = Some(launched.monitor);
@@ -538,6 +545,19 @@ impl Lifecycle {
         self.kill_at = None;
         self.killed = true;
         self.send(SIGKILL, false, self.state.phase == Phase::Paused)
+    }
+
+    /// Recorded the first time; after that it only counts, and a monitor counts again for an
+    /// engine that did not hear of it.
+    fn oom_killed(&mut self, kills: u64) -> Done {
+        if kills <= self.state.oom_kills {
+            return Done::Unchanged;
+        }
+        self.state.oom_kills = kills;
+        match std::mem::replace(&mut self.state.oom_killed, true) {
+            false => effects([Effect::Commit]),
+            true => effects([]),
+        }
     }
 
     fn ended(&mut self, end: End, now: Instant) -> Done {

@@ -114,6 +114,8 @@ pub struct HostSettings {
     pub readonly_rootfs: bool,
     /// Limits.
     pub limits: Limits,
+    /// Rules for devices beside the default ones, as given: `c 42:* rmw`.
+    pub device_rules: Vec<String>,
     /// Resource limits by name, without `RLIMIT_`: soft and hard.
     pub ulimits: Vec<(String, i64, i64)>,
     /// Supplementary groups.
@@ -303,6 +305,9 @@ pub struct State {
     pub error: String,
     /// The kernel killed a process of it for want of memory.
     pub oom_killed: bool,
+    /// How many it killed in this run, as far as that was told.
+    #[serde(default)]
+    pub oom_kills: u64,
     /// The container's init, while it runs.
     pub init: Option<ProcessIdentity>,
     /// Its monitor, while it runs.
@@ -343,6 +348,7 @@ impl State {
             exit_code: 0,
             error: String::new(),
             oom_killed: false,
+            oom_kills: 0,
             init: None,
             monitor: None,
             endpoint: None,

@@ -7,6 +7,7 @@ use berth_types::ContainerId;
 use berth_types::launch::{Bundle, Launch, LogTarget, Rootfs, Stdin};
 use berth_types::oci::{self, Mount, Namespace, NamespaceKind};
 
+use crate::devices;
 use crate::error::ContainerError;
 use crate::groups;
 use crate::limits;
@@ -105,7 +106,7 @@ pub fn launch(
         },
         domainname: record.settings.domainname.clone(),
         mounts: mounts(record, dirs.state),
-        linux: linux(record, facts),
+        linux: linux(record, facts)?,
         annotations: host.annotations.clone(),
     };
     Ok(Launch {
@@ -198,10 +199,10 @@ pub fn capabilities(host: &HostSettings, available: CapSet) -> Result<CapSet, Co
     Ok(set)
 }
 
-fn linux(record: &Record, facts: &HostFacts) -> oci::Linux {
+fn linux(record: &Record, facts: &HostFacts) -> Result<oci::Linux, ContainerError> {
     let host = &record.host;
     let mut resources = limits::resources(&host.limits);
-    resources.devices = device_rules(host.privileged);
+    resources.devices = devices::rules(host)?;
     let (masked, read_only) = default_paths();
     let paths = |own: &Option<Vec<String>>, default: Vec<String>| match own {
         Some(list) => list.clone(),
@@ -219,7 +220,7 @@ fn linux(record: &Record, facts: &HostFacts) -> oci::Linux {
                 .or_insert_with(|| value.to_owned());
         }
     }
-    oci::Linux {
+    Ok(oci::Linux {
         namespaces: namespaces(host),
         cgroups_path: cgroup_path(record.id, facts),
         resources,
@@ -232,7 +233,7 @@ fn linux(record: &Record, facts: &HostFacts) -> oci::Linux {
         rootfs_propagation: propagation(host),
         masked_paths: paths(&host.masked_paths, masked),
         readonly_paths: paths(&host.readonly_paths, read_only),
-    }
+    })
 }
 
 /// The propagation of the root mount: as wide as the widest bind mount needs it.
@@ -254,40 +255,12 @@ fn namespaces(host: &HostSettings) -> Vec<Namespace> {
         (NamespaceKind::Network, host.network != Network::Host),
         (NamespaceKind::Uts, !host.host_uts),
         (NamespaceKind::Ipc, !host.host_ipc),
-        (
-            NamespaceKind::Cgroup,
-            !(host.host_cgroupns || host.privileged),
-        ),
+        (NamespaceKind::Cgroup, !host.host_cgroupns),
     ];
     own.into_iter()
         .filter(|(_, own)| *own)
         .map(|(kind, _)| Namespace { kind, path: None })
         .collect()
-}
-
-/// Device rules: nothing but making nodes, the harmless ones, and terminals.
-fn device_rules(privileged: bool) -> Vec<oci::DeviceRule> {
-    let rule = |allow, kind, major, minor, access: &str| oci::DeviceRule {
-        allow,
-        kind: Some(kind),
-        major,
-        minor,
-        access: access.to_owned(),
-    };
-    if privileged {
-        return vec![rule(true, 'a', None, None, "rwm")];
-    }
-    let mut rules = vec![
-        rule(false, 'a', None, None, "rwm"),
-        rule(true, 'c', None, None, "m"),
-        rule(true, 'b', None, None, "m"),
-    ];
-    // null, zero, full, random, urandom; tty, ptmx; every pseudo-terminal.
-    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
-        rules.push(rule(true, 'c', Some(major), Some(minor), "rwm"));
-    }
-    rules.push(rule(true, 'c', Some(136), None, "rwm"));
-    rules
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {

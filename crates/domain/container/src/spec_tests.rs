@@ -94,6 +94,7 @@ fn privileged_takes_the_fences_down_and_host_modes_share() {
         host_pid: true,
         host_ipc: true,
         host_uts: true,
+        host_cgroupns: true,
         ..HostSettings::default()
     });
     let kinds: Vec<_> = spec.linux.namespaces.iter().map(|n| n.kind).collect();

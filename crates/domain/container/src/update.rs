@@ -1,9 +1,11 @@
 //! Changes of a container that is there: its name, its limits, its restart policy.
 
+use std::fs;
 use std::sync::Arc;
 
-use berth_store::{WriteError, WriteTxn};
-use berth_types::oci;
+use berth_store::{WriteError, WriteTxn, failpoint};
+use berth_sys::cgroup::WHOLE_SET;
+use berth_types::{ContainerId, chain, oci};
 
 use crate::create::HostCapacity;
 use crate::effects;
@@ -18,6 +20,10 @@ use crate::threads::Work;
 const SHARES_DEFAULT: u64 = 1024;
 /// The period the kernel starts with, microseconds.
 const PERIOD_DEFAULT: u64 = 100_000;
+
+/// The file in a container's runtime directory that holds the limits on their way into its group,
+/// until the record has them.
+const INTENT: &str = "update.json";
 
 /// What is to change. A limit that is zero, empty or absent stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +92,7 @@ fn merge(
 
 /// What is written into the group of a running container to get from limits to limits: all that
 /// either sets, with the kernel's words for "none" where the new ones do not.
-pub(crate) fn resources(old: &Limits, new: &Limits) -> oci::Resources {
+fn resources(old: &Limits, new: &Limits) -> oci::Resources {
     let (was, mut now) = (limits::resources(old), limits::resources(new));
     let none = |was: Option<i64>| was.map(|_| -1);
     now.memory.limit = now.memory.limit.or(none(was.memory.limit));
@@ -96,6 +102,14 @@ pub(crate) fn resources(old: &Limits, new: &Limits) -> oci::Resources {
     now.cpu.period = now.cpu.period.or(was.cpu.period.map(|_| PERIOD_DEFAULT));
     now.cpu.shares = now.cpu.shares.or(was.cpu.shares.map(|_| SHARES_DEFAULT));
     now.pids.limit = now.pids.limit.or(none(was.pids.limit));
+    for (was, now) in [
+        (was.cpu.cpus, &mut now.cpu.cpus),
+        (was.cpu.mems, &mut now.cpu.mems),
+    ] {
+        if now.is_empty() && !was.is_empty() {
+            WHOLE_SET.clone_into(now);
+        }
+    }
     now
 }
 
@@ -118,27 +132,82 @@ pub(crate) async fn update(
     let live = record.state.phase.is_live() && next.host.limits != record.host.limits;
     let (old, new) = (&record.host.limits, &next.host.limits);
     if live {
-        apply(shared, record, resources(old, new)).await?;
+        apply(shared, record.id, old, new, true).await?;
     }
     if let Err(error) = shared.commit(&next).await {
-        if live && let Err(error) = apply(shared, record, resources(new, old)).await {
-            tracing::warn!(id = %record.id, %error, "limits not taken back");
+        if live && let Err(error) = apply(shared, record.id, new, old, false).await {
+            tracing::warn!(id = %record.id, %error, "limits not taken back before the next start of the engine");
         }
         return Err(error);
+    }
+    if live {
+        forget_intent(shared, record.id);
     }
     *record = next;
     Ok(warnings)
 }
 
+/// Brings the group of a running container from limits to limits: on the way to a commit with an
+/// intent that stays behind, or back, which ends with none.
 async fn apply(
     shared: &Arc<Shared>,
-    record: &Record,
-    resources: oci::Resources,
+    id: ContainerId,
+    old: &Limits,
+    new: &Limits,
+    onward: bool,
 ) -> Result<(), ContainerError> {
-    let (threads, shared, id) = (shared.threads.clone(), Arc::clone(shared), record.id);
-    let write = move || Ok(effects::group(&shared, id)?.update(&resources)?);
+    let (threads, shared) = (shared.threads.clone(), Arc::clone(shared));
+    let (old, new) = (old.clone(), new.clone());
+    let write = move || {
+        if onward {
+            // Limits always serialise.
+            let text = serde_json::to_vec(&new).unwrap_or_default();
+            let noted = fs::write(shared.runtime_dir(id).join(INTENT), text);
+            noted.map_err(|source| ContainerError::Io {
+                what: "note the new limits",
+                id: id.to_string(),
+                source,
+            })?;
+        }
+        let written = write_limits(&shared, id, &old, &new);
+        if onward != written.is_ok() {
+            forget_intent(&shared, id);
+        }
+        failpoint::hit("update.applied");
+        written
+    };
     let work = Work::living(id, "set the limits");
     threads.run(work, write).await?
+}
+
+fn write_limits(
+    shared: &Shared,
+    id: ContainerId,
+    old: &Limits,
+    new: &Limits,
+) -> Result<(), ContainerError> {
+    Ok(effects::group(shared, id)?.update(&resources(old, new))?)
+}
+
+fn forget_intent(shared: &Shared, id: ContainerId) {
+    // It is gone, or the next start compares once more.
+    let _ = fs::remove_file(shared.runtime_dir(id).join(INTENT));
+}
+
+/// Takes back what an update that was cut off before its commit has written into the group of a
+/// container that was adopted: its record never had it.
+pub(crate) fn settle(shared: &Shared, id: ContainerId, limits: &Limits) {
+    let Ok(text) = fs::read(shared.runtime_dir(id).join(INTENT)) else {
+        return;
+    };
+    // A file that was not finished announces nothing that was begun.
+    if let Ok(written) = serde_json::from_slice::<Limits>(&text)
+        && let Err(error) = write_limits(shared, id, &written, limits)
+    {
+        tracing::warn!(%id, error = %chain(&error), "limits of an interrupted update not taken back");
+        return;
+    }
+    forget_intent(shared, id);
 }
 
 /// Gives a container another name, in both tables at once. Returns the old one.
@@ -254,5 +323,10 @@ mod tests {
             (Some(64 << 20), Some(7))
         );
         assert_eq!(written.cpu.quota, None);
+        let set = Limits {
+            cpuset_cpus: "0".to_owned(),
+            ..Limits::default()
+        };
+        assert_eq!(resources(&set, &Limits::default()).cpu.cpus, WHOLE_SET);
     }
 }

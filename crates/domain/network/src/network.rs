@@ -39,6 +39,8 @@ const MAC_PREFIX: [u8; 2] = [0x02, 0x42];
 
 /// Number of UDP.
 const UDP: u8 = 17;
+/// Ports that one container may publish: each takes a socket, made while others wait.
+const PORTS_MAX: usize = 4096;
 /// For how many ports old streams are forgotten: each looks through all connections of the host.
 const FORGOTTEN_MAX: usize = 16;
 
@@ -183,6 +185,13 @@ impl Network {
         request: &AttachRequest,
         endpoint: &str,
     ) -> Result<(), NetworkError> {
+        if request.ports.len() > PORTS_MAX {
+            return Err(NetworkError::Invalid(format!(
+                "container {} publishes {} ports, and {PORTS_MAX} are the most: publish with -p those that are needed",
+                id.short(),
+                request.ports.len()
+            )));
+        }
         let mut state = self.state();
         let state = &mut *state;
         if state.members.contains_key(&id) {
@@ -358,9 +367,12 @@ impl Network {
         let Some(member) = state.members.remove(&id) else {
             return;
         };
+        // The kernel is asked without the lock: its address and ports are still taken.
+        drop(state);
         if let Some(firewall) = &self.firewall {
             firewall.withdraw(&member.published, member.address);
         }
+        let mut state = self.state();
         member
             .published
             .iter()

@@ -8,7 +8,7 @@ use berth_sys::rustix;
 use berth_sys::seccomp::Filter;
 use berth_sys::{netlink, process};
 use berth_types::launch::Bundle;
-use berth_types::oci;
+use berth_types::oci::{self, NamespaceKind};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::DumpableBehavior;
 use rustix::thread::UnshareFlags;
@@ -108,7 +108,9 @@ impl Init<'_> {
     /// terminal, if there is to be one.
     fn build_root(&mut self) -> Result<Option<OwnedFd>> {
         let oci::Spec { root, linux, .. } = &self.bundle.spec;
-        let sources = mounts::copy_sources(&self.plan.mounts, self.cgroup)?;
+        let namespaces = &self.plan.namespaces;
+        let host_view = !namespaces.cgroup && !namespaces.has(NamespaceKind::Cgroup);
+        let sources = mounts::copy_sources(&self.plan.mounts, self.cgroup, host_view)?;
         rootfs::separate(&linux.rootfs_propagation)?;
         let top = rootfs::mount_over_root(&self.bundle.rootfs)?;
         self.stopwatch.mark("rootfs");

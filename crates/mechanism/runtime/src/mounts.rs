@@ -46,16 +46,21 @@ pub(crate) enum Source {
     None,
     /// A part of the host's tree.
     Bind(OwnedFd),
-    /// The container's control group in every tree, by the names of its controllers.
+    /// The container's control group in every tree, or on version 2 what a container with the
+    /// host's view of them has: the whole tree; by the names of controllers.
     Groups(Vec<(Vec<String>, OwnedFd)>),
 }
 
 /// The sources on the host, copied while its mounts are still as it has them; in the order of
 /// `mounts`.
-pub(crate) fn copy_sources(mounts: &[PlannedMount], cgroup: &Cgroup) -> Result<Vec<Source>> {
+pub(crate) fn copy_sources(
+    mounts: &[PlannedMount],
+    cgroup: &Cgroup,
+    host_view: bool,
+) -> Result<Vec<Source>> {
     let copy = |planned: &PlannedMount| match planned.kind {
         MountKind::Bind(recursive) => copy_bind(planned, recursive).map(Source::Bind),
-        MountKind::Cgroup => copy_groups(planned, cgroup).map(Source::Groups),
+        MountKind::Cgroup => copy_groups(planned, cgroup, host_view).map(Source::Groups),
         MountKind::FileSystem(_) => Ok(Source::None),
     };
     mounts.iter().map(copy).collect()
@@ -98,7 +103,11 @@ fn copy_bind(planned: &PlannedMount, recursive: bool) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-fn copy_groups(planned: &PlannedMount, cgroup: &Cgroup) -> Result<Vec<(Vec<String>, OwnedFd)>> {
+fn copy_groups(
+    planned: &PlannedMount,
+    cgroup: &Cgroup,
+    host_view: bool,
+) -> Result<Vec<(Vec<String>, OwnedFd)>> {
     let propagation = Some(MountPropagationFlags::PRIVATE);
     let change = Attributes {
         propagation,
@@ -109,7 +118,10 @@ fn copy_groups(planned: &PlannedMount, cgroup: &Cgroup) -> Result<Vec<(Vec<Strin
         mount::set_attributes(&tree, false, &change)?;
         Ok(tree)
     };
+    let whole = host_view && cgroup.version() == Version::V2;
     let groups = cgroup.directories().map(|(tree, path)| {
+        // What `/proc/self/cgroup` says must be found below the mount point.
+        let path = if whole { &tree.mount_point } else { path };
         let plain = |c: &String| c.strip_prefix("name=").unwrap_or(c).to_owned();
         let names = tree.controllers.iter().map(plain).collect();
         let refused = |e| failed(planned, format!("cannot use {}", path.display()), e);

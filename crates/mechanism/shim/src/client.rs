@@ -34,6 +34,9 @@ const SIGKILL: i32 = 9;
 /// Longest silence of a monitor during a start before it is killed, its container with it.
 const START_SILENCE_MAX: Duration = Duration::from_secs(120);
 
+/// Longest time that a further process takes to its program.
+const EXEC_SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// Longest silence of a running monitor that was asked something.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
@@ -95,7 +98,10 @@ impl ShimLauncher {
         let order = Order::new(request, filter);
         // One that did not take the whole order starts nothing: another one may.
         while let Some(mut spare) = self.spares.take() {
-            self.place(request, spare.pid(), directory)?;
+            match self.place(request, spare.pid(), directory) {
+                Err(_) if spare.has_ended() => continue,
+                placed => placed?,
+            }
             let sent = spare
                 .channel()
                 .map(|channel| order.send(channel, descriptors));
@@ -369,6 +375,15 @@ impl Asked {
 fn launch_error(error: ChannelError) -> LaunchError {
     match error {
         ChannelError::Frame(error) => LaunchError::Protocol(error),
+        // A socket's time limit is told as either.
+        ChannelError::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ) =>
+        {
+            LaunchError::Silent
+        }
         ChannelError::Io(error) => LaunchError::Monitor(error),
         other => LaunchError::Monitor(io::Error::other(other)),
     }

@@ -138,6 +138,11 @@ pub enum LaunchError {
         "the container's monitor ended before the container ran; try again, and see the kernel log if it happens twice"
     )]
     Monitor(#[source] io::Error),
+    /// The monitor says nothing; it is not waited for any longer.
+    #[error(
+        "the container's monitor fell silent: something that the program needs, such as a file system that is mounted for it, hangs in the kernel"
+    )]
+    Silent,
     /// The monitor's answer cannot be understood.
     #[error("talk to the container's monitor; is its program from another version?")]
     Protocol(#[source] FrameError),

@@ -50,7 +50,9 @@ fn code(exec: &mut Box<dyn ExecTask>) -> Option<i32> {
     decoder.push(&read_to_end(&mut link));
     match decoder.event().unwrap()? {
         Event::ExecExited(code) => Some(code),
-        Event::Exited(_) => panic!("the link of a process told of the container"),
+        Event::Exited(_) | Event::OomKilled(_) => {
+            panic!("the link of a process told of the container")
+        }
     }
 }
 

@@ -2,16 +2,18 @@
 //!
 //! The newest [`RING`] events are kept, so that a listener can ask for what it has just missed;
 //! looking back and subscribing are one step. A listener that falls more than [`RING`] events
-//! behind is told so by the channel and never makes a publisher wait.
+//! behind is told so and never makes a publisher wait.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use berth_types::{Scope, Timestamp};
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 
 /// Events that are kept, and that a listener may fall behind: Docker's number.
 pub const RING: usize = 256;
+/// Bytes that the events which are kept may take; the newest is kept whatever it takes.
+const RING_BYTES: usize = 4 << 20;
 
 /// The sorts of objects that events are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +60,15 @@ pub struct Event {
     pub time: Timestamp,
 }
 
+impl Event {
+    /// Bytes that it takes, about.
+    fn weight(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let text: usize = attributes.map(|(key, value)| key.len() + value.len()).sum();
+        size_of::<Self>() + self.action.len() + self.id.len() + text
+    }
+}
+
 /// The log of events of one engine. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Events {
@@ -66,17 +77,26 @@ pub struct Events {
 
 #[derive(Debug)]
 struct Shared {
-    ring: Mutex<VecDeque<Arc<Event>>>,
-    sender: broadcast::Sender<Arc<Event>>,
+    ring: Mutex<Ring>,
+    /// The number of the next event: wakes who listens.
+    news: watch::Sender<u64>,
+}
+
+/// The newest events.
+#[derive(Debug, Default)]
+struct Ring {
+    events: VecDeque<Arc<Event>>,
+    /// Number of the oldest that is kept.
+    first: u64,
+    bytes: usize,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        let (sender, _) = broadcast::channel(RING);
         Self {
             shared: Arc::new(Shared {
-                ring: Mutex::new(VecDeque::new()),
-                sender,
+                ring: Mutex::default(),
+                news: watch::Sender::new(0),
             }),
         }
     }
@@ -85,36 +105,88 @@ impl Default for Events {
 impl Events {
     /// Tells everyone, after the change is committed.
     pub fn publish(&self, event: Event) {
-        let event = Arc::new(event);
-        let mut ring = self.ring();
-        if ring.len() == RING {
-            ring.pop_front();
-        }
-        ring.push_back(Arc::clone(&event));
-        // Nobody listening is no failure. Sent under the lock: see `subscribe`.
-        let _ = self.shared.sender.send(event);
+        let next = {
+            let mut ring = self.shared.ring();
+            ring.bytes += event.weight();
+            ring.events.push_back(Arc::new(event));
+            while ring.events.len() > RING || ring.bytes > RING_BYTES && ring.events.len() > 1 {
+                if let Some(oldest) = ring.events.pop_front() {
+                    ring.bytes = ring.bytes.saturating_sub(oldest.weight());
+                    ring.first += 1;
+                }
+            }
+            ring.first + ring.events.len() as u64
+        };
+        // Two that publish at the same time may pass each other here.
+        self.shared.news.send_modify(|news| *news = next.max(*news));
     }
 
     /// The events that are still kept, oldest first, and all that come after them: none is
     /// missing between the two and none is in both.
-    pub fn subscribe(&self) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
-        let ring = self.ring();
-        (
-            ring.iter().cloned().collect(),
-            self.shared.sender.subscribe(),
-        )
+    pub fn subscribe(&self) -> (Vec<Arc<Event>>, Listener) {
+        let news = self.shared.news.subscribe();
+        let ring = self.shared.ring();
+        let past: Vec<_> = ring.events.iter().cloned().collect();
+        let listener = Listener {
+            next: ring.first + past.len() as u64,
+            shared: Arc::clone(&self.shared),
+            news,
+        };
+        (past, listener)
     }
 
     /// How many listen.
     pub fn listeners(&self) -> usize {
-        self.shared.sender.receiver_count()
+        self.shared.news.receiver_count()
+    }
+}
+
+impl Shared {
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who listens. It reads from what is kept for all, and keeps nothing itself.
+#[derive(Debug)]
+pub struct Listener {
+    shared: Arc<Shared>,
+    /// Number of the event that it has not had.
+    next: u64,
+    news: watch::Receiver<u64>,
+}
+
+/// Somebody who listens has not listened for so long that events passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} events were missed")]
+pub struct Missed(pub u64);
+
+impl Listener {
+    /// The next event, as soon as there is one.
+    ///
+    /// # Errors
+    /// [`Missed`]; the next call goes on with the oldest event that is kept.
+    pub async fn next(&mut self) -> Result<Arc<Event>, Missed> {
+        loop {
+            self.news.borrow_and_update();
+            if let Some(found) = self.look() {
+                return found;
+            }
+            // The sender lives in what this holds.
+            let _ = self.news.changed().await;
+        }
     }
 
-    fn ring(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Event>>> {
-        self.shared
-            .ring
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn look(&mut self) -> Option<Result<Arc<Event>, Missed>> {
+        let ring = self.shared.ring();
+        let Some(place) = self.next.checked_sub(ring.first) else {
+            let missed = ring.first - self.next;
+            self.next = ring.first;
+            return Some(Err(Missed(missed)));
+        };
+        let event = Arc::clone(ring.events.get(usize::try_from(place).ok()?)?);
+        self.next += 1;
+        Some(Ok(event))
     }
 }
 
@@ -133,6 +205,20 @@ mod tests {
         }
     }
 
+    trait NowOrNever {
+        fn now_or_never(self) -> Arc<Event>;
+    }
+
+    impl<F: Future<Output = Result<Arc<Event>, Missed>>> NowOrNever for F {
+        fn now_or_never(self) -> Arc<Event> {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match std::pin::pin!(self).poll(&mut context) {
+                std::task::Poll::Ready(Ok(event)) => event,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     #[test]
     fn the_past_and_what_follows_meet_without_gap_or_overlap() {
         let events = Events::default();
@@ -143,7 +229,28 @@ mod tests {
         assert_eq!(past.len(), RING);
         assert_eq!(past[0].action, "2");
         events.publish(event("next"));
-        assert_eq!(coming.try_recv().unwrap().action, "next");
-        assert!(coming.try_recv().is_err());
+        assert_eq!(coming.next().now_or_never().action, "next");
+        assert!(coming.look().is_none());
+        assert_eq!(events.listeners(), 1);
+    }
+
+    #[test]
+    fn who_falls_behind_is_told_and_large_events_are_few() {
+        let events = Events::default();
+        let (_, mut coming) = events.subscribe();
+        let mut large = event("large");
+        let label = "x".repeat(RING_BYTES / 3);
+        large.attributes.insert("label".to_owned(), label);
+        for _ in 0..5 {
+            events.publish(large.clone());
+        }
+        assert_eq!(coming.look(), Some(Err(Missed(3))));
+        assert!(matches!(coming.look(), Some(Ok(_))));
+        large
+            .attributes
+            .insert("more".to_owned(), "x".repeat(RING_BYTES));
+        events.publish(large);
+        let (kept, _) = events.subscribe();
+        assert_eq!(kept.len(), 1, "the newest is kept, whatever it takes");
     }
 }

@@ -28,7 +28,7 @@ mod tests;
 
 pub use db::{Db, Stats};
 pub use error::{Cause, StoreError, WriteError};
-pub use events::{Event, EventKind, Events, RING};
+pub use events::{Event, EventKind, Events, Listener, Missed, RING};
 pub use key::{Key, KeyRef};
 pub use table::{Row, Table};
 pub use txn::{Hook, ReadTxn, WriteTxn};

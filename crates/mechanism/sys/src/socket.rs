@@ -196,4 +196,19 @@ mod tests {
         assert_eq!(peer(&client).unwrap(), me);
         std::fs::remove_dir_all(&top).unwrap();
     }
+
+    #[test]
+    fn a_listener_that_takes_nobody_is_not_waited_for() {
+        let top = std::env::temp_dir().join(format!("berth-queue-{}", std::process::id()));
+        std::fs::create_dir_all(&top).unwrap();
+        let directory = open_directory(&top).unwrap();
+        let listener = bind_at(directory.as_fd(), "s.sock").unwrap();
+        // A queue for one.
+        rustix::net::listen(&listener, 0).unwrap();
+        let connect = || connect_at(directory.as_fd(), "s.sock", Duration::from_millis(50));
+        let _first = connect().unwrap();
+        let refused = connect().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        std::fs::remove_dir_all(&top).unwrap();
+    }
 }

@@ -34,8 +34,8 @@ pub struct Host {
     pub cgroup_version: u8,
     /// Who makes containers' control groups: `cgroupfs` or `systemd`.
     pub cgroup_driver: &'static str,
-    /// Whether swap can be limited.
-    pub swap_limit: bool,
+    /// Which limits containers can have; see [`Host::look_at_groups`].
+    pub support: cgroup::Support,
 }
 
 impl Host {
@@ -61,8 +61,17 @@ impl Host {
             memory: memory(),
             cgroup_version: layout,
             cgroup_driver: "cgroupfs",
-            swap_limit: layout == 2
-                || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
+            support: cgroup::Support::default(),
+        }
+    }
+
+    /// Finds out which limits containers can have: `group` is the control group that theirs are made
+    /// below, and is there.
+    pub fn look_at_groups(&mut self, group: &str) {
+        let layout = cgroup::Layout::detect();
+        self.support = layout.map(|l| l.support(group)).unwrap_or_default();
+        for warning in &self.support.warnings {
+            tracing::warn!("{}", warning.trim_start_matches("WARNING: "));
         }
     }
 }

@@ -137,9 +137,13 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     match &scopes {
         Some(scopes) => {
             host.cgroup_driver = "systemd";
+            host.look_at_groups(&config.groups.slice.group());
             launcher = launcher.placed_by(Arc::clone(scopes) as Arc<dyn Placement>);
         }
-        None => make_cgroup(&cgroup_parent),
+        None => {
+            make_cgroup(&cgroup_parent);
+            host.look_at_groups(&cgroup_parent);
+        }
     }
     let launcher = Arc::new(launcher);
     let host = Arc::new(host);
@@ -154,7 +158,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     };
     let capacity = HostCapacity {
         cpus: host.cpus,
-        swap_limit: host.swap_limit,
+        swap_limit: host.support.swap,
     };
     let networks = open_networks(&config, db.install_id()).await?;
     let events = db.events().clone();

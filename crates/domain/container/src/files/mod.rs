@@ -78,7 +78,7 @@ pub struct Files {
 }
 
 /// How long a look at a container's files may take.
-const LOOK_PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Files {
     /// Does what blocks on a thread of the container's share, however long it takes.

@@ -58,12 +58,15 @@ pub(crate) fn load(
         if !is_whole() {
             return Err(ImageError::Interrupted);
         }
-        // What is wrong with any of them is said before the first is loaded.
         let found = find::images(top)?;
-        let read = found.iter().map(|found| read(top, found));
-        let images: Vec<(String, Vec<Digest>)> = read.collect::<Result<_, _>>()?;
+        // What is wrong with any of them is said before the first is loaded. They are read again
+        // then, one at a time: together they may be large.
+        for found in &found {
+            read(top, found)?;
+        }
         let mut loaded = Vec::new();
-        for (found, (document, diff_ids)) in found.into_iter().zip(images) {
+        for found in found {
+            let (document, diff_ids) = read(top, &found)?;
             let one = One {
                 top,
                 caller,

@@ -188,7 +188,7 @@ impl Case {
 /// Waits for the end and takes everything down; checks that it can be.
 pub fn finish(running: Running, output: String) -> Outcome {
     let exit = pidfd::wait(running.init_pidfd.as_fd()).unwrap();
-    let oom_killed = running.cgroup.oom_killed().unwrap();
+    let oom_killed = running.cgroup.oom_kills().unwrap() > 0;
     running.cgroup.kill_all().unwrap();
     running.cgroup.remove().unwrap();
     Outcome {

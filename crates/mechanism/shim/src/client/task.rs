@@ -12,7 +12,7 @@ use berth_types::oci::ConsoleSize;
 use berth_types::task::{Wait, waits};
 
 use super::{
-    ANSWER_MAX, START_SILENCE_MAX, connect, greet, launch_error, nonblocking, wait_and_reap,
+    ANSWER_MAX, EXEC_SILENCE_MAX, connect, greet, launch_error, nonblocking, wait_and_reap,
 };
 use crate::launcher::{ExecTask, LaunchError, Task};
 use crate::protocol::{AttachWant, Channel, ChannelError, Message, Resize, Running};
@@ -71,10 +71,10 @@ impl Task for ShimTask {
         }
         let socket = connect(&self.runtime_directory).map_err(LaunchError::Monitor)?;
         socket
-            .set_read_timeout(Some(START_SILENCE_MAX))
+            .set_read_timeout(Some(EXEC_SILENCE_MAX))
             .map_err(LaunchError::Monitor)?;
         let mut channel = Channel::new(socket);
-        let _waits = waits(Wait::Monitor, Some(START_SILENCE_MAX));
+        let _waits = waits(Wait::Monitor, Some(EXEC_SILENCE_MAX));
         let asked = ask_exec(&mut channel, request, filter, parked);
         let answer = channel
             .receive(&mut Vec::new())

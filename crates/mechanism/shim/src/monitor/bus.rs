@@ -24,6 +24,7 @@ use berth_types::launch::ExitRecord;
 use super::connection::{Attached, Connection, Control, State};
 use super::control::{self, Order};
 use super::launch::{Launched, Place};
+use super::oom::Oom;
 use super::session::{INIT, Patience, Session, is_stalled};
 use super::watched::{self, Part, Watched};
 
@@ -47,6 +48,7 @@ pub struct Bus {
     pub(super) next_key: u64,
     /// The OOM score of a further process that is not told another one.
     pub(super) oom_score: i32,
+    pub(super) oom: Oom,
     /// Set once init has ended, and everything in its group with it.
     pub(super) record: Option<ExitRecord>,
     /// Where the kernel would not make it, what the container leaves behind stays unreaped until
@@ -73,6 +75,7 @@ impl Bus {
             sessions: vec![launched.session],
             next_key: INIT + 1,
             oom_score: launched.oom_score,
+            oom: Oom::default(),
             record: None,
             children: ChildExits::new().ok(),
             deaf: false,
@@ -98,15 +101,20 @@ impl Bus {
         if let Some(children) = &self.children {
             let _ = epoll.add(children, watched::CHILDREN, Interest::READ);
         }
+        if let Some(cgroup) = &self.cgroup {
+            self.oom.begin(cgroup, &epoll);
+        }
         // What ended before it was watched is seen now.
         self.reap();
         loop {
+            self.tell_of_kills();
             let limit = self.conclude();
             if limit == Some(Duration::ZERO) {
                 return;
             }
             self.settle(&epoll);
             let restless = self.deaf || self.untidy || self.buffer.capacity() > 0;
+            let limit = limit.or(self.oom.patience());
             let limit = limit.or(restless.then_some(QUIET));
             let mut quiet = true;
             // The kernel refuses a wait only for arguments that are wrong for good.
@@ -119,6 +127,9 @@ impl Bus {
             }
             if quiet {
                 self.rest();
+            }
+            if let (Some(_), Some(cgroup)) = (self.oom.patience(), &self.cgroup) {
+                self.oom.look(cgroup);
             }
         }
     }
@@ -174,6 +185,10 @@ impl Bus {
                 self.reap();
             }
             watched::LISTENER => self.accept(),
+            watched::OOM => self
+                .cgroup
+                .iter()
+                .for_each(|cgroup| self.oom.notice(cgroup)),
             token => match watched::part(token) {
                 Some((key, Part::Input)) if event.hung_up => {
                     if let Some(session) = self.session(key) {

@@ -47,6 +47,8 @@ pub struct Control {
     pub descriptors: Vec<OwnedFd>,
     /// An EXEC whose FILTER is on its way, and its parked client.
     pub order: Option<(Box<ExecRequest>, Option<UnixStream>)>,
+    /// How many kills for want of memory it was told of.
+    pub told_of: u64,
     /// The session whose end it is told of, and with which it ends.
     pub exec: Option<u64>,
 }

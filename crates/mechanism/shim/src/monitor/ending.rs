@@ -54,9 +54,9 @@ impl Bus {
     /// the container has said, even if a process elsewhere holds them open and goes on writing.
     fn end(&mut self, exit: Exit) {
         let at = Timestamp::now();
-        let (mut oom_killed, mut reason) = (false, None);
+        let mut reason = None;
         if let Some(cgroup) = &self.cgroup {
-            oom_killed = cgroup.oom_killed().unwrap_or(false);
+            self.oom.look(cgroup);
             if let Err(error) = cgroup.kill_all() {
                 reason = Some(error.to_string());
             }
@@ -69,7 +69,7 @@ impl Bus {
         self.record = Some(ExitRecord {
             version: EXIT_RECORD_VERSION,
             code,
-            oom_killed,
+            oom_killed: self.oom.kills > 0,
             at,
             reason,
         });
@@ -147,15 +147,23 @@ impl Bus {
             record.reason.get_or_insert(error.to_string());
         }
         let state = self.place.state.as_fd();
-        if let Err(error) = exit_record::write(state, &record, self.durable_exit) {
+        // An engine that listens records the exit before it tells anyone; only without one is this
+        // record all there is after a power cut.
+        let durable = self.durable_exit && !self.connections.iter().flatten().any(watches);
+        if let Err(error) = exit_record::write(state, &record, durable) {
             record.reason = Some(format!("the exit record could not be written: {error}"));
         }
         let _ = unlinkat(&self.place.runtime, SOCKET_NAME, AtFlags::empty());
         let news = Message::Exited(record).encode().unwrap_or_default();
+        self.tell_of_kills();
         for connection in self.connections.drain(..).flatten() {
             part_from(connection, &news);
         }
     }
+}
+
+fn watches(connection: &Connection) -> bool {
+    matches!(&connection.state, State::Control(control) if control.watching)
 }
 
 fn part_from(mut connection: Connection, news: &[u8]) {

@@ -8,6 +8,7 @@ mod ending;
 mod further;
 mod input;
 mod launch;
+mod oom;
 mod outgoing;
 mod screen;
 mod session;

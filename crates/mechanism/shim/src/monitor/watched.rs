@@ -8,6 +8,7 @@ use berth_sys::epoll::{Epoll, Interest};
 pub const INIT: u64 = 0;
 pub const CHILDREN: u64 = 1;
 pub const LISTENER: u64 = 2;
+pub const OOM: u64 = 3;
 /// Tokens from here on are sessions: [`PER_SESSION`] for each key.
 const SESSIONS: u64 = 16;
 /// Tokens from here on are connections, by slot.

@@ -39,6 +39,9 @@ pub enum FrameError {
 /// What the control connection of a running container tells its engine.
 #[derive(Debug, PartialEq)]
 pub enum Event {
+    /// The kernel has killed so many processes of the container in this run for want of memory. A
+    /// new link begins with it where there were some.
+    OomKilled(u64),
     /// The container ended; the record is on disk as well. Nothing follows.
     Exited(ExitRecord),
     /// The further process whose link this is ended, with this exit code as a shell counts.
@@ -108,6 +111,7 @@ impl Decoder {
     pub fn event(&mut self) -> Result<Option<Event>, FrameError> {
         while let Some(frame) = self.frame()? {
             match Message::decode(frame)? {
+                Some(Message::OomKilled(kills)) => return Ok(Some(Event::OomKilled(kills))),
                 Some(Message::Exited(record)) => return Ok(Some(Event::Exited(record))),
                 Some(Message::ExecExited(code)) => return Ok(Some(Event::ExecExited(code))),
                 _ => {}

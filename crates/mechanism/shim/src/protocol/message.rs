@@ -139,6 +139,8 @@ pub enum Message {
     Signal(i32),
     /// The answer to a request that has no other: 0, or an error number of the kernel.
     Done(i32),
+    /// The kernel has killed so many processes of the container in this run for want of memory.
+    OomKilled(u64),
     /// The container ended. The end.
     Exited(ExitRecord),
     /// Start this further process once its FILTER came; the parked client comes along. Answered
@@ -175,6 +177,7 @@ mod kind {
     pub const RESIZE: u16 = 16;
     pub const TERMINAL: u16 = 17;
     pub const TERMINALSTATE: u16 = 18;
+    pub const OOMKILLED: u16 = 19;
 }
 
 impl Message {
@@ -195,6 +198,7 @@ impl Message {
             Self::Attach(want) => (kind::ATTACH, json(kind::ATTACH, want)?),
             Self::Signal(signal) => (kind::SIGNAL, signal.to_le_bytes().to_vec()),
             Self::Done(error) => (kind::DONE, error.to_le_bytes().to_vec()),
+            Self::OomKilled(kills) => (kind::OOMKILLED, kills.to_le_bytes().to_vec()),
             Self::Exited(record) => (kind::EXITED, json(kind::EXITED, record)?),
             Self::Unsupported(other) => (kind::UNSUPPORTED, other.to_le_bytes().to_vec()),
             Self::Exec(request) => (kind::EXEC, json(kind::EXEC, request)?),
@@ -234,6 +238,7 @@ impl Message {
             kind::SIGNAL => Self::Signal(i32::from_le_bytes(exact(&frame)?)),
             kind::DONE => Self::Done(i32::from_le_bytes(exact(&frame)?)),
             kind::EXITED => Self::Exited(parse(&frame)?),
+            kind::OOMKILLED => Self::OomKilled(u64::from_le_bytes(exact(&frame)?)),
             kind::UNSUPPORTED => Self::Unsupported(u16::from_le_bytes(exact(&frame)?)),
             kind::EXEC => Self::Exec(parse(&frame)?),
             kind::EXECEXITED => Self::ExecExited(i32::from_le_bytes(exact(&frame)?)),

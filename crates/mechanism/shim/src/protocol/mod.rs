@@ -18,7 +18,7 @@
 //!   SIGNAL ──────────────────────────►
 //!                            ◄──────── DONE
 //!   WATCH ───────────────────────────►
-//!                            ◄──────── DONE … EXITED and the end
+//!                            ◄──────── DONE … OOMKILLED, any number … EXITED and the end
 //!   ATTACH ──────────────────────────►
 //!                            ◄──────── DONE, after which the connection carries the streams:
 //!   raw input, shutdown(WR) ends it ─►

@@ -203,9 +203,12 @@ pub fn exit_of(task: &mut Box<dyn Task>) -> Option<ExitRecord> {
     task.reap();
     let mut decoder = Decoder::new();
     decoder.push(&bytes);
-    match decoder.event().unwrap()? {
-        Event::Exited(record) => Some(record),
-        Event::ExecExited(code) => panic!("a container's link told of a process: {code}"),
+    loop {
+        match decoder.event().unwrap()? {
+            Event::Exited(record) => return Some(record),
+            Event::OomKilled(_) => {}
+            Event::ExecExited(code) => panic!("a container's link told of a process: {code}"),
+        }
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Layout {
     pub version: Version,
     /// The trees: one on version 2, one per mounted hierarchy on version 1.
     pub trees: Vec<Tree>,
+    /// Where the version 2 tree of a machine is whose limits are written through version 1.
+    pub beside: Option<PathBuf>,
 }
 
 impl Layout {
@@ -79,11 +81,12 @@ impl Layout {
         Self {
             version: Version::V2,
             trees: vec![tree],
+            beside: None,
         }
     }
 
     /// Reads the text of `/proc/self/mountinfo` (`proc(5)`).
-    fn parse(mountinfo: &str) -> Option<Self> {
+    pub(super) fn parse(mountinfo: &str) -> Option<Self> {
         let mut trees: Vec<Tree> = Vec::new();
         let mut unified = None;
         for line in mountinfo.lines() {
@@ -116,6 +119,7 @@ impl Layout {
             return Some(Self {
                 version: Version::V1,
                 trees,
+                beside: unified,
             });
         }
         unified.map(|place| Self::unified(&place))
@@ -176,6 +180,16 @@ mod tests {
         check(
             &[NAMED_LINE, V2_LINE],
             Some((Version::V2, vec![String::new()])),
+        );
+        // In a container that has a part of each tree and no namespace of its own for them: what
+        // is below the mount points is below its own group, wherever that is.
+        check(
+            &[
+                "33 31 0:30 /docker/0123 /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu",
+                "34 31 0:31 /docker/0123 /sys/fs/cgroup/pids ro - cgroup pids rw,pids",
+                "35 31 0:31 /docker/0123 /elsewhere ro - cgroup pids rw,pids",
+            ],
+            Some((Version::V1, vec!["cpu".to_owned(), "pids".to_owned()])),
         );
         check(&["22 27 0:21 / /proc rw - proc proc rw"], None);
     }

@@ -30,6 +30,10 @@ fn setting(limit: &'static str, file: &'static str, value: impl ToString) -> Set
     }
 }
 
+/// In an update the list of processors or memory nodes that stands for all that the parent has;
+/// in the kernel's files there is no word for that on version 1.
+pub const WHOLE_SET: &str = "*";
+
 /// The period the kernel starts with, microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 

@@ -13,8 +13,10 @@ mod freeze;
 mod layout;
 mod leftover;
 mod limits;
+mod oom;
 mod scope;
 mod stats;
+mod support;
 mod update;
 
 use std::io;
@@ -26,9 +28,11 @@ use rustix::fs::{Mode, OFlags};
 pub use error::CgroupError;
 pub use layout::{Layout, Tree, Version};
 pub use leftover::{children, remove_if_empty};
-pub use limits::weight_of_shares;
+pub use limits::{WHOLE_SET, weight_of_shares};
+pub use oom::OomWatch;
 pub use scope::{await_end, step_aside};
 pub use stats::{IoEntry, Usage};
+pub use support::Support;
 
 /// Longest file of a group that is read, other than lists of processes.
 const MAX_FILE: usize = 16 * 1024;
@@ -112,29 +116,6 @@ impl Cgroup {
                 })?;
         }
         Ok(())
-    }
-
-    /// Whether the kernel killed a process of the group because its memory limit was reached.
-    /// Without a memory controller the answer is no.
-    ///
-    /// # Errors
-    /// When the counter cannot be read.
-    pub fn oom_killed(&self) -> Result<bool, CgroupError> {
-        let file = match self.version {
-            Version::V1 => "memory.oom_control",
-            Version::V2 => "memory.events",
-        };
-        let Some(member) = self.member("memory") else {
-            return Ok(false);
-        };
-        match member.read(file) {
-            Ok(text) => Ok(counter(&text, "oom_kill").unwrap_or(0) > 0),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(CgroupError::Read {
-                path: member.path.join(file),
-                source,
-            }),
-        }
     }
 
     /// One file of the group, for statistics: `memory.current` or `cpuacct.usage`.

@@ -32,7 +32,8 @@ pub struct Usage {
     pub memory_parts: BTreeMap<String, u64>,
     /// Processes and threads.
     pub pids: u64,
-    /// How many there may be; 0 for no limit.
+    /// How many there may be. No limit is 0 on version 1 and `u64::MAX` on version 2, as Docker
+    /// reports it.
     pub pids_limit: u64,
     /// Bytes from and to block devices.
     pub io_bytes: Vec<IoEntry>,
@@ -144,7 +145,10 @@ fn version_2(read: impl Fn(&'static str, &str) -> String) -> Usage {
         memory_limit: limit(&read("memory", "memory.max")).unwrap_or(u64::MAX),
         memory_parts: table(&read("memory", "memory.stat")),
         pids: number(&read("pids", "pids.current")),
-        pids_limit: limit(&read("pids", "pids.max")).unwrap_or(0),
+        pids_limit: match read("pids", "pids.max").trim() {
+            "max" => u64::MAX,
+            number => limit(number).unwrap_or(0),
+        },
         io_bytes: io_stat(&read("io", "io.stat")),
         ..Usage::default()
     }
@@ -215,7 +219,7 @@ mod tests {
         assert_eq!((v2.cpu, v2.cpu_user, v2.cpu_kernel), (7000, 4000, 3000));
         assert_eq!((v2.memory, v2.memory_limit), (4096, u64::MAX));
         assert_eq!(v2.memory_failures, 6);
-        assert_eq!((v2.pids, v2.pids_limit), (3, 0));
+        assert_eq!((v2.pids, v2.pids_limit), (3, u64::MAX));
         assert_eq!(v2.memory_parts["inactive_file"], 20);
         let v1 = version_1(|_, file| {
             match file {

@@ -5,9 +5,13 @@ use berth_types::oci::Resources;
 use super::limits::{self, Setting};
 use super::{Cgroup, CgroupError, Version};
 
+/// An empty list. No byte at all would not reach the kernel.
+const NOTHING: &str = "\n";
+
 impl Cgroup {
-    /// Writes limits into the group; those that are absent stay. `-1` is no limit. If one is
-    /// refused, those before it are taken back.
+    /// Writes limits into the group; those that are absent stay. `-1` is no limit, and
+    /// [`limits::WHOLE_SET`] every processor or memory node. If one is refused, those before it are
+    /// taken back.
     ///
     /// # Errors
     /// [`CgroupError::is_limit`] tells a limit that cannot be had from everything else.
@@ -18,6 +22,9 @@ impl Cgroup {
         }?;
         if resources.pids.limit == Some(-1) {
             settings.push(limits::no_process_limit());
+        }
+        for setting in settings.iter_mut().filter(|s| s.value == limits::WHOLE_SET) {
+            setting.value = self.whole_set(setting)?;
         }
         let before: Vec<Setting> = settings.iter().filter_map(|s| self.present(s)).collect();
         let written = self.write_in_any_order(&settings);
@@ -40,11 +47,29 @@ impl Cgroup {
             .try_for_each(|setting| self.limit(std::slice::from_ref(setting)))
     }
 
+    /// What a set is given back with: on version 2 nothing, which means the parent's; on version 1
+    /// the parent's own list.
+    fn whole_set(&self, setting: &Setting) -> Result<String, CgroupError> {
+        let parent = self.member(setting.controller).map(|m| m.path.parent());
+        match (self.version, parent) {
+            (Version::V1, Some(Some(parent))) => {
+                let path = parent.join(setting.file);
+                let list = std::fs::read_to_string(&path);
+                list.map(|list| list.trim().to_owned())
+                    .map_err(|source| CgroupError::Read { path, source })
+            }
+            _ => Ok(NOTHING.to_owned()),
+        }
+    }
+
     /// What a file holds now, in the form that it is written in.
     fn present(&self, setting: &Setting) -> Option<Setting> {
         let value = self.member(setting.controller)?.read(setting.file).ok()?;
         Some(Setting {
-            value: value.trim().to_owned(),
+            value: match value.trim() {
+                "" => NOTHING.to_owned(),
+                value => value.to_owned(),
+            },
             ..setting.clone()
         })
     }

@@ -90,6 +90,21 @@ fn refused(result: Result<Config, String>, part: &str) {
 }
 
 #[test]
+fn spares_are_few_or_none() {
+    let spares = |flags: &[&str]| run(flags).map(|config| config.spares);
+    let default = spares(&[]).unwrap();
+    assert!(default.monitors > 0 && default.networks > 0);
+    let none = spares(&["--spare-monitors=0", "--spare-networks", "0"]).unwrap();
+    assert_eq!((none.monitors, none.networks), (0, 0));
+    for wrong in ["65", "-1", "many"] {
+        refused(
+            run(&[&format!("--spare-monitors={wrong}")]),
+            "0 (none) to 64",
+        );
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     refused(
         with_file(r#"{"colour":"red","data-root":"/d"}"#, &[]),

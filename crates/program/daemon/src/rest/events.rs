@@ -3,12 +3,11 @@
 use berth_api::events::{EventActor, EventMessage};
 use berth_api::version::{ApiVersion, NEWEST};
 use berth_api::{Filters, shape};
-use berth_store::{Event, EventKind, Events};
+use berth_store::{Event, EventKind, Events, Missed};
 use berth_types::Timestamp;
 use berth_types::task::{self, Wait, waiting};
 use bytes::Bytes;
 use hyper::header::ACCEPT;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::error::{ApiError, ApiResult};
 use super::moment::moment;
@@ -131,7 +130,7 @@ async fn send(events: Events, wants: Wants, sees: impl Fn(&Event) -> bool, sende
         let event = tokio::select! {
             () = sender.closed() => return,
             () = &mut end => return,
-            event = waiting(Wait::News, None, coming.recv()) => event,
+            event = waiting(Wait::News, None, coming.next()) => event,
         };
         match event {
             Ok(event) => {
@@ -141,8 +140,7 @@ async fn send(events: Events, wants: Wants, sees: impl Fn(&Event) -> bool, sende
                     return;
                 }
             }
-            Err(RecvError::Closed) => return,
-            Err(RecvError::Lagged(missed)) => {
+            Err(Missed(missed)) => {
                 tracing::warn!(
                     missed,
                     "a client of /events reads too slowly and has missed events: its stream ends here, so that it notices"

@@ -114,7 +114,6 @@ fn refuse_host(host: &HostConfig) -> Result<(), ApiError> {
         ),
         (host.init == Some(true), "--init"),
         (!host.devices.is_empty(), "--device"),
-        (!host.device_cgroup_rules.is_empty(), "--device-cgroup-rule"),
         (!host.device_requests.is_empty(), "--gpus"),
         (
             host.memory_swappiness.is_some_and(|n| n != -1),
@@ -209,7 +208,7 @@ fn host_settings(
     let host_cgroupns = match host.cgroupns_mode.as_str() {
         "host" => true,
         "private" => false,
-        _ => defaults.host_cgroupns || host.privileged,
+        _ => defaults.host_cgroupns || (host.privileged && !has_unified_groups()),
     };
     let mut security_opt = host.security_opt;
     let says = |o: &String| o.starts_with("no-new-privileges");
@@ -259,6 +258,7 @@ fn host_settings(
             cpuset_mems: host.cpuset_mems,
             pids: host.pids_limit,
         },
+        device_rules: host.device_cgroup_rules,
         ulimits,
         group_add: host.group_add,
         oom_score_adj: i32::try_from(host.oom_score_adj)
@@ -284,6 +284,13 @@ fn host_settings(
         annotations: host.annotations,
         mac: None,
     })
+}
+
+/// Whether control groups are of version 2, where a privileged container has a view of its own
+/// as others do; on version 1 it has the host's. As Docker decides.
+fn has_unified_groups() -> bool {
+    use berth_sys::cgroup::{Layout, Version};
+    Layout::detect().is_ok_and(|layout| layout.version == Version::V2)
 }
 
 fn or_default(own: Vec<String>, default: &[String]) -> Vec<String> {

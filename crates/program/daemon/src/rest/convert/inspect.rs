@@ -145,6 +145,7 @@ fn host_config(host: &HostSettings, record: &Record) -> HostConfig {
         publish_all_ports: host.publish_all.is_some(),
         restart_policy: restart_policy(host.restart),
         auto_remove: host.auto_remove,
+        device_cgroup_rules: host.device_rules.clone(),
         console_size: host.console_size.map(u32::from),
         annotations: host.annotations.clone(),
         cap_add: host.cap_add.clone(),
