@@ -133,7 +133,10 @@ impl Boot<'_> {
         let complaints = String::from_utf8_lossy(&output.stderr);
         let code = output.status.code();
         let checked = said.lines().find(|line| line.starts_with("CHECKED "));
-        let answers = said.lines().filter(|line| line.starts_with("DONE ")).count();
+        let answers = said
+            .lines()
+            .filter(|line| line.starts_with("DONE "))
+            .count();
         println!(
             "power: boot {} took {:.1} s, {answers} answers; {}; {}",
             self.round,
@@ -222,10 +225,13 @@ pub fn plan(arguments: &[std::ffi::OsString]) -> Result<Plan> {
     };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        let value = words.next().with_context(|| format!("{word:?} needs a value"))?;
+        let value = words
+            .next()
+            .with_context(|| format!("{word:?} needs a value"))?;
         let number = || -> Result<u64> {
             let text = value.to_string_lossy();
-            text.parse().with_context(|| format!("{text:?} is no number"))
+            text.parse()
+                .with_context(|| format!("{text:?} is no number"))
         };
         match word.to_str() {
             Some("--cuts") => plan.cuts = number()?.max(1),
@@ -259,7 +265,9 @@ mod tests {
                 plan: &plan,
                 round,
             };
-            let found = (0..=cuts).filter(|round| boot(*round).is_volatile()).count();
+            let found = (0..=cuts)
+                .filter(|round| boot(*round).is_volatile())
+                .count();
             assert_eq!(found as u64, volatile, "{cuts} {volatile}");
         }
     }
