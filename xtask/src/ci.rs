@@ -13,14 +13,14 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::counts::{self, Counts};
-use crate::{soak, tidy, vm, workspace};
+use crate::{bench, soak, tidy, vm, workspace};
 
 struct Runner {
     name: &'static str,
     run: fn(&Path) -> Result<Counts>,
 }
 
-const RUNNERS: [Runner; 10] = [
+const RUNNERS: [Runner; 11] = [
     Runner {
         name: "format",
         run: format,
@@ -48,6 +48,10 @@ const RUNNERS: [Runner; 10] = [
     Runner {
         name: "documentation tests",
         run: documentation_tests,
+    },
+    Runner {
+        name: "system calls",
+        run: bench::regression::check,
     },
     Runner {
         name: "control groups v2",

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use berth_testkit::Engine;
@@ -13,6 +14,18 @@ use super::samples::Samples;
 /// The monitor as it shows in a list of processes.
 const MONITOR: &str = "berth-shim";
 const KIB_PER_MIB: f64 = 1024.0;
+
+/// Network namespaces that are made to see what one takes.
+const NAMESPACES: u32 = 100;
+/// Becomes, again and again, a shell in a further network namespace, holding the one it comes
+/// from; says what the kernel has grown by, in KiB.
+const NAMESPACE_BY_NAMESPACE: &str = r#"
+kernel() { awk '/^(Slab|Percpu|KernelStack):/ { sum += $2 } END { print sum }' /proc/meminfo; }
+left=$1 before=${3:-$(kernel)}
+if [ "$left" = 0 ]; then echo $(($(kernel) - before)); exit; fi
+eval "exec $((left + 20))</proc/self/ns/net"
+exec unshare --net bash -c 'ip link set lo up && exec bash -c "$2" bash "$1" "$2" "$3"' bash $((left - 1)) "$2" "$before"
+"#;
 
 /// Memory of one process in MiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -166,6 +179,27 @@ fn parse(text: &str) -> Option<Memory> {
     })
 }
 
+/// What the kernel holds for a network namespace with its loopback, in MiB: in the account of no
+/// process. Only as exact as the machine is quiet.
+pub fn of_namespace() -> Result<f64> {
+    let output = Command::new("bash")
+        .args([
+            "-c",
+            NAMESPACE_BY_NAMESPACE,
+            "bash",
+            &NAMESPACES.to_string(),
+        ])
+        .arg(NAMESPACE_BY_NAMESPACE)
+        .output()
+        .context("starting bash")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let grown: f64 = said.trim().parse().with_context(|| {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        format!("network namespaces: {said:?} {complaint}")
+    })?;
+    Ok(grown / KIB_PER_MIB / f64::from(NAMESPACES))
+}
+
 /// Every engine: freshly started, before many containers, and while `count` of them sleep.
 pub struct Account {
     pub labels: Vec<String>,
@@ -173,6 +207,8 @@ pub struct Account {
     pub before: Vec<Usage>,
     pub many: Vec<Usage>,
     pub count: u32,
+    /// Of one network namespace, where some are made ahead; see [`of_namespace`].
+    pub namespace: Option<f64>,
 }
 
 impl Account {
@@ -201,8 +237,11 @@ impl Account {
                 None => "none".to_owned(),
             }),
         );
+        let namespace = self.namespace.map(|one| {
+            format!("\nA network namespace made ahead, in the kernel's account: {one:.2} MiB.\n")
+        });
         if self.many.is_empty() {
-            return text;
+            return text + &namespace.unwrap_or_default();
         }
         row(
             "daemon, after the rows above",
@@ -237,7 +276,7 @@ impl Account {
                 );
             }
         }
-        text
+        text + &namespace.unwrap_or_default()
     }
 }
 

@@ -12,11 +12,13 @@ mod client;
 mod counts;
 mod driver;
 mod http;
+mod instructions;
 pub mod machine;
 mod memory;
 mod options;
 mod peers;
 mod phases;
+pub mod regression;
 mod report;
 mod rounds;
 mod rows;
@@ -100,25 +102,34 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         before: Vec::new(),
         many: Vec::new(),
         count: MANY[usize::from(options.quick)],
+        namespace: None,
     };
+    if !without.is_empty() {
+        account.namespace = bench.attempt("a namespace", memory::of_namespace);
+    }
     measure(&options, &engine, &subjects, &mut bench, &mut account)?;
-    let phases = if options.wants(Group::Phases) {
+    let phases = options.wants(Group::Phases).then(|| {
         let count = options.rounds().count;
-        let of = |network: &str| phases(&engine, count, network);
-        Some([of("none")?, of("bridge")?])
-    } else {
-        None
-    };
-    let counts = if options.wants(Group::Counts) {
-        let engines = [Some(&engine), bare.as_ref()];
-        engines
-            .into_iter()
-            .flatten()
-            .map(counted)
-            .collect::<Result<_>>()?
-    } else {
-        Vec::new()
-    };
+        ["none", "bridge"].map(|network| {
+            let found = bench.attempt("phases", || phases(&engine, count, network));
+            found.unwrap_or_default()
+        })
+    });
+    let mut counts = Vec::new();
+    let mut instructions = Vec::new();
+    for engine in [Some(&engine), bare.as_ref()].into_iter().flatten() {
+        if options.wants(Group::Counts) {
+            eprintln!("bench: system calls");
+            counts.extend(bench.attempt("system calls", || counts::of(engine)));
+        }
+    }
+    if options.wants(Group::Instructions) {
+        eprintln!("bench: instructions");
+        // Without anything made ahead, for that is made at times that differ.
+        let engine = bare.as_ref().unwrap_or(&engine);
+        let found = bench.attempt("instructions", || instructions::of(root, engine));
+        instructions.extend(found.into_iter().flatten());
+    }
     let report = Report {
         options: &options,
         machine: machine::description(&engine.data_root())?,
@@ -129,6 +140,7 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool> {
         account: &account,
         phases,
         counts,
+        instructions,
     };
     println!("{}", report.markdown());
     let whole = bench.notes.is_empty();
@@ -293,12 +305,6 @@ fn columns(
 
 fn usages(subjects: &[(String, Source<'_>)]) -> Result<Vec<Usage>> {
     subjects.iter().map(|(_, source)| source.usage()).collect()
-}
-
-/// Counts are no reason to lose the times.
-fn counted(engine: &Engine) -> Result<counts::Counts> {
-    eprintln!("bench: system calls");
-    counts::of(engine)
 }
 
 /// What is measured is what is in the tree, unless [`PROGRAMS_VARIABLE`] names other programs.

@@ -14,7 +14,7 @@ const RUNS_MAX: u32 = 1000;
 /// More do not fit on a machine that runs benchmarks.
 const SEATS_MAX: u32 = 2000;
 
-const USAGE: &str = "usage: cargo xtask bench [--runs N] [--peers] [--quick] [--rows NAME,…], with the names run, life, many, images, logs, phases, counts; or bench class [--seats N]";
+const USAGE: &str = "usage: cargo xtask bench [--runs N] [--peers] [--quick] [--rows NAME,…], with the names run, life, many, images, logs, phases, counts, instructions; or bench class [--seats N]";
 
 /// Rows that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,10 +26,11 @@ pub enum Group {
     Logs,
     Phases,
     Counts,
+    Instructions,
 }
 
 impl Group {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Run,
         Self::Life,
         Self::Many,
@@ -37,6 +38,7 @@ impl Group {
         Self::Logs,
         Self::Phases,
         Self::Counts,
+        Self::Instructions,
     ];
 
     /// As `--rows` takes it.
@@ -49,6 +51,7 @@ impl Group {
             Self::Logs => "logs",
             Self::Phases => "phases",
             Self::Counts => "counts",
+            Self::Instructions => "instructions",
         }
     }
 }
@@ -146,8 +149,8 @@ mod tests {
             let options = Options::parse(&words).ok()?;
             Some((options.rounds().count, options.peers, options.groups.len()))
         };
-        assert_eq!(parse(&[]), Some((25, false, 7)));
-        assert_eq!(parse(&["--peers", "--runs", "3"]), Some((3, true, 7)));
+        assert_eq!(parse(&[]), Some((25, false, 8)));
+        assert_eq!(parse(&["--peers", "--runs", "3"]), Some((3, true, 8)));
         assert_eq!(
             parse(&["--quick", "--rows", "run,logs"]),
             Some((5, false, 2))

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::counts::{self, Counts};
 use super::driver::Column;
+use super::instructions;
 use super::memory::Account;
 use super::options::Options;
 use super::phases::{self, Phases};
@@ -24,6 +25,8 @@ pub struct Report<'a> {
     pub phases: Option<[Phases; 2]>,
     /// Of Berth's engine, then of the one without anything made ahead.
     pub counts: Vec<Counts>,
+    /// With nothing made ahead.
+    pub instructions: Vec<instructions::Row>,
 }
 
 impl Report<'_> {
@@ -66,6 +69,13 @@ impl Report<'_> {
             heading(&format!("System calls{label}"), &mut text);
             text.push_str(&counts::markdown(counts));
         }
+        if !self.instructions.is_empty() {
+            heading(
+                "User instructions, thousands, with nothing made ahead",
+                &mut text,
+            );
+            text.push_str(&instructions::markdown(&self.instructions));
+        }
         if !self.bench.notes.is_empty() {
             heading("What failed", &mut text);
             for note in &self.bench.notes {
@@ -76,9 +86,11 @@ impl Report<'_> {
     }
 
     fn figures(&self, title: &str, wanted: impl Fn(&Column) -> bool, text: &mut String) {
-        heading(title, text);
         let columns = self.bench.which(wanted);
-        text.push_str(&self.bench.table.markdown(&columns));
+        if !self.bench.table.is_empty() {
+            heading(title, text);
+            text.push_str(&self.bench.table.markdown(&columns));
+        }
     }
 }
 

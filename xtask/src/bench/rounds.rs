@@ -139,6 +139,17 @@ impl Bench {
         }
     }
 
+    /// What fails is noted: it is no reason to lose what has been measured.
+    pub fn attempt<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        match work() {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.note(format!("{what}: {error:#}"));
+                None
+            }
+        }
+    }
+
     /// Says it at once, and again in the report.
     fn note(&mut self, note: String) {
         eprintln!("bench: {note}");

@@ -108,6 +108,10 @@ impl Table {
         self.rows[at].2[column].push(value);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The given columns, with the ratio of each median to that of the first one of them. What
     /// is better than the first stands in bold.
     pub fn markdown(&self, columns: &[usize]) -> String {

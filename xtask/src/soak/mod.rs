@@ -21,10 +21,14 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 4] = [
+const SOAKS: [Soak; 5] = [
     Soak {
         name: "histories",
         run: histories::run,
+    },
+    Soak {
+        name: "groups",
+        run: crate::vm::groups::soak,
     },
     Soak {
         name: "power",
