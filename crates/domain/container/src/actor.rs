@@ -777,6 +777,8 @@ async fn next_found(looking: &mut Option<Looking>) -> Found {
 
 async fn until(deadline: Option<Instant>) {
     match deadline {
+        // The timer counts whole milliseconds: a stop without patience waits for none of them.
+        Some(at) if at <= Instant::now() => {}
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }

@@ -43,13 +43,36 @@ pub(crate) async fn print_all(
             printer.print(StreamKind::Stdout, piece).await?;
             continue;
         }
-        while let Some((kind, bytes)) = decoder
-            .next(&mut piece)
-            .map_err(|source| ConsoleError::Frames { source })?
-        {
-            printer.print(kind, bytes).await?;
-        }
+        print_frames(&mut decoder, &mut piece, printer).await?;
     }
+}
+
+/// Prints what one read brought: frames of one stream that follow each other in one piece, or a
+/// log of short lines would be as many writes.
+async fn print_frames(
+    decoder: &mut Decoder,
+    piece: &mut &[u8],
+    printer: &Printer,
+) -> Result<(), ConsoleError> {
+    let mut gathered: Option<(StreamKind, Vec<u8>)> = None;
+    let end = loop {
+        match decoder.next(piece) {
+            Ok(Some((kind, bytes))) => match &mut gathered {
+                Some((of, all)) if *of == kind => all.extend_from_slice(bytes),
+                other => {
+                    if let Some((of, all)) = other.replace((kind, bytes.to_vec())) {
+                        printer.hand(of, all).await?;
+                    }
+                }
+            },
+            Ok(None) => break Ok(()),
+            Err(source) => break Err(ConsoleError::Frames { source }),
+        }
+    };
+    if let Some((of, all)) = gathered {
+        printer.hand(of, all).await?;
+    }
+    end
 }
 
 /// Writes on a thread of its own, so that a reader that stops reading holds back the output and
@@ -81,7 +104,11 @@ impl Printer {
 
     /// Hands a piece to the thread; waits where too many are there already.
     pub(crate) async fn print(&self, kind: StreamKind, bytes: &[u8]) -> Result<(), ConsoleError> {
-        let sent = self.pieces.send((kind, bytes.to_vec())).await;
+        self.hand(kind, bytes.to_vec()).await
+    }
+
+    async fn hand(&self, kind: StreamKind, bytes: Vec<u8>) -> Result<(), ConsoleError> {
+        let sent = self.pieces.send((kind, bytes)).await;
         sent.map_err(|_| ConsoleError::ReaderGone)
     }
 
