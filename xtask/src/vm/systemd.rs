@@ -18,7 +18,7 @@ pub fn run(root: &Path) -> Result<Counts> {
             "--cgroup",
             "v2",
             "--timeout",
-            "420",
+            "480",
             "--env",
             "BERTH_THROWAWAY_MACHINE=1",
         ],
