@@ -13,7 +13,7 @@ use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
 use berth_types::task::{self, Wait};
 use berth_types::{ContainerId, chain};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::actor::Handle;
 use crate::boot::Search;
@@ -28,7 +28,9 @@ use crate::tables;
 use crate::threads::Threads;
 
 /// Removals whose files are deleted at the same time, behind the replies.
-const COLLECTORS: usize = 2;
+const COLLECTORS: usize = 8;
+/// Removals whose files wait for that; the reply of one more waits as well.
+const BACKLOG: usize = 32;
 
 /// What the containers stand on.
 pub struct Deps {
@@ -74,6 +76,7 @@ pub(crate) struct Shared {
     pub freezer: Busy,
     pub index: RwLock<Index>,
     collectors: Semaphore,
+    backlog: Arc<Semaphore>,
     /// Removals whose files are not deleted yet.
     pub pending: watch::Sender<usize>,
     /// How far the containers' tasks are with looking for their runs.
@@ -124,6 +127,7 @@ impl Shared {
             freezer: Busy::default(),
             index: RwLock::default(),
             collectors: Semaphore::new(COLLECTORS),
+            backlog: Arc::new(Semaphore::new(COLLECTORS + BACKLOG)),
             pending: watch::Sender::new(0),
             search: watch::Sender::default(),
             swept: watch::Sender::new(false),
@@ -196,16 +200,19 @@ impl Shared {
             index.forget_name(&record.name, id);
         }
         self.execs.forget(id);
-        self.collect_later(id);
+        let turn = Arc::clone(&self.backlog).acquire_owned();
+        let turn = task::waiting(Wait::Turn, None, turn).await;
+        self.collect_later(id, turn.ok());
         Ok(())
     }
 
     /// Deletes the files of a removed container behind the reply.
-    pub(crate) fn collect_later(self: &Arc<Self>, id: ContainerId) {
+    fn collect_later(self: &Arc<Self>, id: ContainerId, turn: Option<OwnedSemaphorePermit>) {
         let shared = Arc::clone(self);
         shared.pending.send_modify(|count| *count += 1);
         tokio::spawn(task::begin("delete", id).run(async move {
             shared.delete(id).await;
+            drop(turn);
             shared
                 .pending
                 .send_modify(|count| *count = count.saturating_sub(1));
