@@ -31,12 +31,6 @@ impl Latencies {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let last = sorted.len().saturating_sub(1);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a position in a list, between 0 and its length"
-        )]
         let at = (last as f64 * share).round() as usize;
         sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }

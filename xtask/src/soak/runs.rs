@@ -223,12 +223,6 @@ fn growth(first: &Count, last: &Count) -> Vec<String> {
         }
     };
     let part = |value: u64, (spare, factor): (u64, f64)| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "sizes of files and processes"
-        )]
         let scaled = (value as f64 * factor) as u64;
         scaled + spare
     };

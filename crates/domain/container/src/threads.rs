@@ -31,7 +31,7 @@ use crate::machine;
 /// How long work has its place in the pool to itself.
 const YOUNG: Duration = Duration::from_secs(3);
 /// How long a look at what the kernel knows may take.
-const LOOK_PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a request without a patience of its own waits for its container's share.
 const SHARE_PATIENCE: Duration = Duration::from_secs(60);
 
