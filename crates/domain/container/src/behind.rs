@@ -17,7 +17,7 @@ use crate::machine;
 /// Deletions that run at the same time.
 const COLLECTORS: usize = 2;
 /// Deletions that are left for after a reply, those that run among them.
-const PLACES_MAX: usize = 64;
+const PLACES_MAX: usize = 32;
 /// What a deletion may be to be left for after the reply: some 20 ms of a disk's time.
 pub const SMALL: Small = Small {
     inodes: 2_000,

@@ -12,8 +12,7 @@ use berth_types::oci::ConsoleSize;
 use berth_types::task::{Wait, waits};
 
 use super::{
-    ANSWER_MAX, EXEC_SILENCE_MAX, connect, greet, launch_error, nonblocking, silence,
-    wait_and_reap,
+    ANSWER_MAX, EXEC_SILENCE_MAX, connect, greet, launch_error, nonblocking, silence, wait_and_reap,
 };
 use crate::launcher::{ExecTask, LaunchError, Task};
 use crate::protocol::{AttachWant, Channel, ChannelError, Message, Resize, Running};
