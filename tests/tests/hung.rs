@@ -42,7 +42,7 @@ fn use_another(engine: &Engine) {
         &["exec", "well", "true"][..],
         &["top", "well"],
         &["stats", "--no-stream", "well"],
-        &["cp", "well:/bin/busybox", "/dev/null"],
+        &["cp", "well:/etc/passwd", "-"],
         &["commit", "well", "copy:test"],
         &["run", "--rm", "--network", "none", "copy:test", "true"],
         &["rm", "--force", "well"],
@@ -53,9 +53,25 @@ fn use_another(engine: &Engine) {
     engine.import_busybox();
 }
 
-/// The control group of a container's processes where it can be frozen, by somebody else than the
-/// engine; the file and its words.
-fn freezer(engine: &Engine, name: &str) -> Option<String> {
+/// A container's processes, frozen by somebody else than the engine. They do not even die before
+/// they are thawed, which dropping this does.
+struct Frozen(String);
+
+impl Frozen {
+    fn turn(&self, word: &str) {
+        fs::write(&self.0, word).expect("the group is there");
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // The group is gone with the container where all went well.
+        let _ = fs::write(&self.0, "THAWED");
+    }
+}
+
+/// Freezes a container where the freezer is one that holds SIGKILL up, which is that of version 1.
+fn freeze(engine: &Engine, name: &str) -> Option<Frozen> {
     let pid = engine
         .docker(&["inspect", "--format", "{{.State.Pid}}", name])
         .text()
@@ -64,7 +80,9 @@ fn freezer(engine: &Engine, name: &str) -> Option<String> {
     let path = groups
         .lines()
         .find_map(|line| line.split_once(":freezer:").map(|(_, path)| path));
-    path.map(|path| format!("/sys/fs/cgroup/freezer{path}/freezer.state"))
+    let frozen = path.map(|path| Frozen(format!("/sys/fs/cgroup/freezer{path}/freezer.state")))?;
+    frozen.turn("FROZEN");
+    Some(frozen)
 }
 
 /// A container one of whose processes cannot be killed, and more on the way into the same hole.
@@ -85,10 +103,7 @@ fn what_hangs_is_answered_for_and_holds_up_nobody_else() {
     let engine = Engine::with_busybox();
     let mut files = sink(&engine);
     run(&engine, "frozen", &[], "sleep 1000");
-    let freezer = freezer(&engine, "frozen");
-    if let Some(state) = &freezer {
-        fs::write(state, "FROZEN").expect("the group is there");
-    }
+    let frozen = freeze(&engine, "frozen");
     let (ended, ends) = mpsc::channel::<(String, Response)>();
     let ask = |method: &'static str, path: &str| {
         let (ended, path) = (ended.clone(), path.to_owned());
@@ -119,14 +134,14 @@ fn what_hangs_is_answered_for_and_holds_up_nobody_else() {
         scope.spawn(ask("DELETE", "/containers/stuck?force=1"));
         // Both have their say before the files answer again.
         let mut kills = 0;
-        while kills < 1 + usize::from(freezer.is_some()) {
+        while kills < 1 + usize::from(frozen.is_some()) {
             let (path, answer) = ends.recv_timeout(LIMIT).expect("an answer in time");
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             if path.contains("archive") || path.contains("start") {
                 assert_eq!(answer.status, 503, "{path}: {text}");
                 continue;
             }
-            if freezer.is_none() && path.contains("frozen") {
+            if frozen.is_none() && path.contains("frozen") {
                 continue;
             }
             assert_eq!(answer.status, 409, "{path}: {text}");
@@ -135,8 +150,8 @@ fn what_hangs_is_answered_for_and_holds_up_nobody_else() {
         }
         assert_eq!(status(&engine, "stuck"), "running");
         files.release();
-        if let Some(state) = &freezer {
-            fs::write(state, "THAWED").expect("the group is there");
+        if let Some(frozen) = &frozen {
+            frozen.turn("THAWED");
         }
     });
     // What was asked for happens when it can.

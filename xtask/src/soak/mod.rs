@@ -20,7 +20,11 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 4] = [
+    Soak {
+        name: "groups",
+        run: crate::vm::groups::soak,
+    },
     Soak {
         name: "power",
         run: power::run,

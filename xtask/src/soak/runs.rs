@@ -168,7 +168,7 @@ fn count(engine: &Engine, runs: usize) -> Result<Count> {
     things.insert("links".to_owned(), lines("net/dev")?);
     things.insert("network namespaces".to_owned(), namespaces(id)?);
     for (kind, number) in engine.census().kinds() {
-        things.insert(format!("{kind}s"), number);
+        things.insert(format!("{kind}, in the census"), number);
     }
     let rules = engine.in_namespaces("nft", &["list", "ruleset"]);
     things.insert(

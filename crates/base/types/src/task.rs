@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{ContainerId, Scope};
 
@@ -76,7 +76,8 @@ struct Inner {
     subject: Subject,
     /// Whose it is; none for what the engine does on its own account.
     owner: Option<Arc<Scope>>,
-    began: Instant,
+    /// In microseconds since the first task.
+    began: u64,
     /// What it waits for, and since when; see [`wait::pack`].
     now: AtomicU64,
     /// Until when at most, in microseconds since the first task; [`NO_LIMIT`] for ever.

@@ -20,9 +20,9 @@ use crate::rootfs::busybox_rootfs_tar;
 use crate::wait::{Watchdog, try_until};
 
 /// An engine answers within this time, or never.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(300);
 /// An engine that was asked to end does so within this time.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(300);
 
 /// The address of the engine's host on the uplink.
 pub const HOST: &str = "192.0.2.1";
@@ -42,7 +42,7 @@ const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
 
 /// What follows an answer is done within this time.
-const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+const SETTLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// A running (or, after [`Engine::kill9`] or [`Engine::terminate`], stopped) engine.
 ///

@@ -12,6 +12,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use berth_sys::rustix::event::{PollFd, PollFlags, Timespec, poll};
+use berth_sys::rustix::fs::OFlags;
 
 use crate::command::run;
 use crate::wait::wait_until;
@@ -59,7 +61,11 @@ impl HungFiles {
     /// Mounts one in the mount namespace of a process.
     pub(crate) fn mount(path: PathBuf, namespace: u32) -> Self {
         fs::create_dir_all(&path).expect("the root is ours");
-        let device = OpenOptions::new().read(true).write(true).open("/dev/fuse");
+        let mut options = OpenOptions::new();
+        // A question that is announced may be taken back before it is read.
+        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+        options.read(true).write(true).custom_flags(nonblocking);
+        let device = options.open("/dev/fuse");
         let device = device.expect("the kernel has FUSE");
         let state = Arc::new(State::default());
         let (served, its) = (
@@ -80,7 +86,10 @@ impl HungFiles {
             .arg("hung")
             .arg(&files.path)
             .stdin(Stdio::from(device));
-        run(&mut mount).ok();
+        // By hand: its standard input is the device.
+        let mounted = mount.output().expect("nsenter is installed");
+        let said = String::from_utf8_lossy(&mounted.stderr);
+        assert!(mounted.status.success(), "mounting FUSE: {said}");
         files
     }
 
@@ -141,7 +150,7 @@ impl State {
                 Ok(length) => self.hear(&mut device, &question[..length]),
                 // Not mounted yet, or a question that was taken back.
                 Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.raw_os_error() == Some(NOT_FOUND) => {}
                 Err(_) => return,
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// No answer is waited for longer than this.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+const ANSWER_LIMIT: Duration = Duration::from_secs(300);
 
 /// An answer, read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -331,6 +331,13 @@ fn every_pair_with_a_fact_is_decided() {
     );
     unmoved(Input::EngineStarted, ["unchanged"; 8]);
     row(
+        Input::OomKilled(1),
+        PHASES.map(|p| match p {
+            Running | Paused => ("[Commit]", p),
+            other => ("unchanged", other),
+        }),
+    );
+    row(
         Input::Ended(exit(3)),
         [
             stray(Created),

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use berth_store::Db;
 use berth_sys::rustix::fs::CWD;
-use berth_types::InstallId;
+use berth_types::{InstallId, chain};
 
 use crate::error::StorageError;
 use crate::layout::{Name, names, open_directory};
@@ -73,7 +73,14 @@ fn check_sequence(root: &Path, now: u64) -> Result<(), StorageError> {
             file,
         }),
         Some(before) if now == before => Ok(()),
-        _ => write(&file, &now.to_string()),
+        _ => match write(&file, &now.to_string()) {
+            // The engine has to start on a full disk. An older number refuses less.
+            Err(error) if error.is_full() => {
+                tracing::warn!(error = %chain(&error), "the number of the last commit was not noted");
+                Ok(())
+            }
+            written => written,
+        },
     }
 }
 

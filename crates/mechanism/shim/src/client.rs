@@ -98,7 +98,10 @@ impl ShimLauncher {
         let order = Order::new(request, filter);
         // One that did not take the whole order starts nothing: another one may.
         while let Some(mut spare) = self.spares.take() {
-            self.place(request, spare.pid(), directory)?;
+            match self.place(request, spare.pid(), directory) {
+                Err(_) if spare.has_ended() => continue,
+                placed => placed?,
+            }
             let sent = spare
                 .channel()
                 .map(|channel| order.send(channel, descriptors));
@@ -249,7 +252,10 @@ fn adopt_error(id: ContainerId, error: ChannelError) -> AdoptError {
             ours: PROTOCOL_VERSION,
         },
         ChannelError::Io(error) if is_gone(&error) => AdoptError::Gone(id),
-        ChannelError::Io(source) => AdoptError::Monitor { id, source },
+        ChannelError::Io(source) => AdoptError::Monitor {
+            id,
+            source: silence(source, ANSWER_MAX),
+        },
         other => AdoptError::Monitor {
             id,
             source: io::Error::other(other),
@@ -423,6 +429,17 @@ fn nonblocking(channel: Channel) -> io::Result<UnixStream> {
     socket.set_write_timeout(None)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// A wait that came to its end, said as such: the system calls it "temporarily unavailable".
+fn silence(error: io::Error, limit: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it did not answer within {} seconds", limit.as_secs()),
+        ),
+        _ => error,
+    }
 }
 
 /// Whether the error means that nobody listens, or that who did is ending.

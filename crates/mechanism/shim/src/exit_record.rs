@@ -15,11 +15,18 @@ pub const NAME: &str = "exit.json";
 /// The name it is written under first.
 const TEMPORARY: &str = "exit.json.new";
 
+/// A file of the container that has a block on the disk and that every start writes anew; see
+/// [`write`].
+const SPARE: &str = "hostname";
+
 /// Longest record that is read, in bytes; a written one is far shorter.
 const LENGTH_MAX: u64 = 64 << 10;
 
 /// Writes the record whole or not at all: a temporary file, renamed. With `durable`, the file and
 /// the directory are synced, so that the record survives a power cut once this returns.
+///
+/// On a full disk the record takes the place of the container's `hostname`, so that a container
+/// that ends while no engine is there does not end unseen for want of a block.
 ///
 /// # Errors
 /// As the file system says; the temporary file is gone then.
@@ -40,11 +47,39 @@ fn write_temporary(
     record: &ExitRecord,
     durable: bool,
 ) -> io::Result<()> {
+    let bytes = serde_json::to_vec(record)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600);
-    let mut file = File::from(at::openat(directory, TEMPORARY, flags, mode)?);
-    file.write_all(&serde_json::to_vec(record)?)?;
+    let written = at::openat(directory, TEMPORARY, flags, mode)
+        .map_err(io::Error::from)
+        .and_then(|file| {
+            let mut file = File::from(file);
+            file.write_all(&bytes).map(|()| file)
+        });
+    let file = match written {
+        Ok(file) => file,
+        Err(error) if is_full(&error) => {
+            // The first failure says more than that there was no spare file either.
+            write_over_spare(directory, &bytes).map_err(|_| error)?
+        }
+        Err(error) => return Err(error),
+    };
     if durable { file.sync_all() } else { Ok(()) }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+/// Writes into a block that is there. The length is set last: a shorter file would give it back.
+fn write_over_spare(directory: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<File> {
+    at::renameat(directory, SPARE, directory, TEMPORARY)?;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = File::from(at::openat(directory, TEMPORARY, flags, Mode::empty())?);
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    Ok(file)
 }
 
 /// Reads the record; none where there is no file.

@@ -69,6 +69,9 @@ impl Engine {
         let (file, room) = (path.to_owned(), Arc::clone(&reserve));
         let opener = Box::new(move |check| {
             let file = OpenOptions::new().read(true).write(true).open(&file)?;
+            // What a killed engine had written and not synced is seen from here on, so it has to
+            // be there after a power cut, too.
+            file.sync_data()?;
             builder(check).create_with_backend(ReservedFile::new(file, &room)?)
         });
         Self::with_reserve(path, opener, reserve)

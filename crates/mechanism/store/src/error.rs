@@ -24,7 +24,9 @@ pub enum StoreError {
         source: Cause,
     },
     /// The file could not be opened.
-    #[error("cannot open the database {path}")]
+    #[error(
+        "cannot open the database {path}: check its rights, and that its disk works and is writable"
+    )]
     Open {
         /// The file.
         path: PathBuf,

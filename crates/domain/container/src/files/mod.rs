@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use changes::{ChangeKind, FileChange};
 pub use error::FilesError;
 
-use crate::record::Record;
+use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::threads::Work;
 use place::{Found, Wanted};
@@ -195,8 +195,10 @@ impl Files {
             let taken = shared.files.take(id);
             let _taken = taken.ok_or_else(|| FilesError::Busy(key.to_owned()))?;
             let record = Arc::clone(&watch.borrow_and_update());
-            // Its program may have the files already, though nobody was told yet that it runs.
-            if record.state.init.is_none() && shared.runtime_dir(id).exists() {
+            // Its program may have the files already, though nobody was told yet that it runs. Or its
+            // policy starts it in a moment: a copy that lasts would be the end of that.
+            let starts = record.state.phase == Phase::Restarting || shared.runtime_dir(id).exists();
+            if record.state.init.is_none() && starts {
                 drop(_taken);
                 published(&mut watch, key)?;
                 continue;

@@ -56,6 +56,11 @@ impl Waiting {
         self.pid
     }
 
+    /// Whether it died while it waited.
+    pub(super) fn has_ended(&self) -> bool {
+        !matches!(pidfd::try_wait(self.monitor.as_fd()), Ok(None))
+    }
+
     pub(super) fn channel(&mut self) -> Option<&mut Channel> {
         self.channel.as_mut()
     }

@@ -12,7 +12,8 @@ use berth_types::oci::ConsoleSize;
 use berth_types::task::{Wait, waits};
 
 use super::{
-    ANSWER_MAX, EXEC_SILENCE_MAX, connect, greet, launch_error, nonblocking, wait_and_reap,
+    ANSWER_MAX, EXEC_SILENCE_MAX, connect, greet, launch_error, nonblocking, silence,
+    wait_and_reap,
 };
 use crate::launcher::{ExecTask, LaunchError, Task};
 use crate::protocol::{AttachWant, Channel, ChannelError, Message, Resize, Running};
@@ -51,7 +52,7 @@ impl Task for ShimTask {
                 _ => Err(ChannelError::Unexpected),
             });
         let socket = attached.map_err(|error| match error {
-            ChannelError::Io(error) => error,
+            ChannelError::Io(error) => silence(error, ANSWER_MAX),
             other => io::Error::other(other),
         })?;
         socket.set_read_timeout(None)?;
@@ -126,7 +127,7 @@ impl ShimTask {
             .map_err(ChannelError::from)
             .and_then(|socket| greet(socket, &[message])?.receive(&mut Vec::new()));
         asked.map_err(|error| match error {
-            ChannelError::Io(error) => error,
+            ChannelError::Io(error) => silence(error, ANSWER_MAX),
             other => io::Error::other(other),
         })
     }

@@ -70,8 +70,19 @@ impl ApiError {
         if kind == ErrorKind::Internal {
             tracing::error!(error = %chain(error), "request failed");
         }
-        Self::new(kind, chain(error))
+        Self::new(kind, sentence(error))
     }
+}
+
+/// What went wrong with its causes, and what to do where the answer is the same for all of them.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let text = chain(error);
+    let is_full =
+        text.contains("no space left on device") || text.contains("No space left on device");
+    if is_full && !text.contains("free some") {
+        return format!("{text}: free some there, or remove containers and images, and try again");
+    }
+    text
 }
 
 /// The status of a kind.

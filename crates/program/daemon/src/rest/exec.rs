@@ -8,11 +8,11 @@ use berth_api::stream::{StreamKind, header};
 use berth_api::version::ApiVersion;
 use berth_container::{Containers, Exec, ExecSettings, ExecState};
 use berth_types::oci::ConsoleSize;
-use berth_types::{chain, task};
+use berth_types::task;
 use hyper::StatusCode;
 
 use super::attach::{detach_keys, size};
-use super::error::ApiResult;
+use super::error::{ApiResult, sentence};
 use super::reply;
 use super::router::Call;
 use crate::http::hijack::{self, Session};
@@ -69,7 +69,7 @@ impl ExecApi {
         let streams = async move {
             let error = match started.await {
                 Ok(Ok(Some(streams))) => return Ok(streams),
-                Ok(Err(error)) => chain(&error),
+                Ok(Err(error)) => sentence(&error),
                 _ => "the start was interrupted".to_owned(),
             };
             Err(complaint(&error, terminal))

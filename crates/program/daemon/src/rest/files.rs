@@ -8,13 +8,13 @@ use std::time::Duration;
 use berth_api::archive::{FilesystemChange, PATH_STAT_HEADER, PathStat, mode};
 use berth_container::{ChangeKind, Containers, CopyIn, Files, FilesError, PathFacts};
 use berth_sys::rustix::fs::FileType;
-use berth_types::{Caller, chain, task};
+use berth_types::{Caller, task};
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, sentence};
 use super::images::feed;
 use super::reply;
 use super::router::Call;
@@ -143,7 +143,7 @@ impl FilesApi {
             let why = tokio::select! {
                 written = writing => match written {
                     Ok(Ok(())) => return,
-                    Ok(Err(error)) | Err(error) => chain(&error),
+                    Ok(Err(error)) | Err(error) => sentence(&error),
                 },
                 () = pulse.stopped() => format!(
                     "a file of container {id} was not read for {} s: its file system hangs",

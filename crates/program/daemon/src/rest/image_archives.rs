@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use tokio::sync::oneshot;
 
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, sentence};
 use super::image_changes::check_platform;
 use super::images::{ImagesApi, feed, internal, turn};
 use super::reply;
@@ -135,7 +135,7 @@ impl Answer {
     fn end(mut self, loaded: Result<Vec<Loaded>, ImageError>) {
         match (loaded, self.begin.take()) {
             (Err(error), Some(begin)) => drop(begin.send(Err(error.into()))),
-            (Err(error), None) => self.send(&ProgressMessage::failure(chain(&error))),
+            (Err(error), None) => self.send(&ProgressMessage::failure(sentence(&error))),
             (Ok(loaded), begin) => {
                 self.begin = begin;
                 for line in loaded.iter().flat_map(lines) {
