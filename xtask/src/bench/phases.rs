@@ -108,7 +108,9 @@ pub fn markdown<const N: usize>(columns: [(&str, &Phases); N]) -> String {
     }
     let sums = columns.map(|(_, phases)| {
         let parts = phases.rows.iter().filter(|(name, _)| !whole(name));
-        let sum: f64 = parts.filter_map(|(_, samples)| samples.median()).sum();
+        let sum: f64 = parts
+            .filter_map(|(_, samples)| samples.median())
+            .fold(0.0, |sum, one| sum + one);
         format!("{sum:.2}")
     });
     row("sum of these medians", sums);
