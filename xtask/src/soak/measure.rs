@@ -121,7 +121,8 @@ pub fn all_well(what: &str, failed: &[anyhow::Error]) -> Result<()> {
 pub struct Held {
     pub descriptors: u64,
     pub threads: u64,
-    /// KiB that nobody else maps.
+    /// KiB of heap and stacks. What is mapped from its program is shared, or not, with other engines
+    /// that come and go.
     pub private: u64,
     /// KiB that are mapped.
     pub resident: u64,
@@ -146,7 +147,7 @@ impl Held {
         Ok(Self {
             descriptors: count("fd")?,
             threads: count("task")?,
-            private: of("Private_Clean:") + of("Private_Dirty:"),
+            private: of("Anonymous:"),
             resident: of("Rss:"),
         })
     }
