@@ -42,7 +42,7 @@ const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
 
 /// What follows an answer is done within this time.
-const SETTLE_LIMIT: Duration = Duration::from_secs(300);
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running (or, after [`Engine::kill9`] or [`Engine::terminate`], stopped) engine.
 ///
