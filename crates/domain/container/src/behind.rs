@@ -115,7 +115,7 @@ mod tests {
         let subject = || "x".to_owned();
         // Would hang if it were waited for.
         behind
-            .leave(subject(), true, move || drop(gone.recv()))
+            .leave(subject(), true, move || gone.recv().unwrap())
             .await;
         assert_eq!(*behind.pending.borrow(), 1);
         let (said, heard) = mpsc::channel();
