@@ -96,9 +96,9 @@ fn again(runs: u32) -> Result<bool> {
 
 /// One `run --rm`.
 fn one(engine: &Engine, n: u32) -> Result<()> {
-    let bridge = n % ON_BRIDGE == 0;
+    let bridge = n.is_multiple_of(ON_BRIDGE);
     let network = if bridge { "bridge" } else { "none" };
-    if n % BY_CLIENT == 0 {
+    if n.is_multiple_of(BY_CLIENT) {
         let ran = engine.docker(&["run", "--rm", "--network", network, IMAGE, "true"]);
         ensure!(ran.status == 0, "docker run: {ran}");
         return Ok(());

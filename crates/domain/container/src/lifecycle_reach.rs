@@ -44,7 +44,7 @@ struct Teller<'a>(&'a [Move], &'a Move);
 impl Drop for Teller<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("after {:?}\nat {:?}", self.0, self.1);
+            eprintln!("after {:?}\nat {:?}", self.0, self.1);
         }
     }
 }
