@@ -30,7 +30,7 @@ impl Root {
         let mut engine = Engine::with_busybox();
         let create = |name| {
             let list = ["create", "--name", name, "--network", "none", IMAGE, "true"];
-            engine.docker(&list).ok().to_owned();
+            engine.docker(&list).ok();
         };
         create("first");
         let root = engine.data_root();
