@@ -143,7 +143,7 @@ const FILES: [(&str, &str); 8] = [
     ("cpu.cfs_quota_us", "cpu.max"),
     ("cpu.cfs_period_us", "cpu.max"),
     ("cpu.shares", "cpu.weight"),
-    ("cpuset.cpus", "cpuset.cpus"),
+    ("cpuset.cpus", "cpuset.cpus.effective"),
     ("pids.max", "pids.max"),
 ];
 

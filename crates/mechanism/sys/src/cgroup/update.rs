@@ -5,9 +5,6 @@ use berth_types::oci::Resources;
 use super::limits::{self, Setting};
 use super::{Cgroup, CgroupError, Version};
 
-/// An empty list. No byte at all would not reach the kernel.
-const NOTHING: &str = "\n";
-
 impl Cgroup {
     /// Writes limits into the group; those that are absent stay. `-1` is no limit, and
     /// [`limits::WHOLE_SET`] every processor or memory node. If one is refused, those before it are
@@ -47,29 +44,34 @@ impl Cgroup {
             .try_for_each(|setting| self.limit(std::slice::from_ref(setting)))
     }
 
-    /// What a set is given back with: on version 2 nothing, which means the parent's; on version 1
-    /// the parent's own list.
+    /// What a set is given back with: the parent's own list. On version 2 an empty one would mean
+    /// that, but the kernel takes none from a group that has processes and a list (`ENOSPC`).
     fn whole_set(&self, setting: &Setting) -> Result<String, CgroupError> {
-        let parent = self.member(setting.controller).map(|m| m.path.parent());
-        match (self.version, parent) {
-            (Version::V1, Some(Some(parent))) => {
-                let path = parent.join(setting.file);
-                let list = std::fs::read_to_string(&path);
-                list.map(|list| list.trim().to_owned())
-                    .map_err(|source| CgroupError::Read { path, source })
-            }
-            _ => Ok(NOTHING.to_owned()),
+        let no_controller = CgroupError::NoController {
+            limit: setting.limit,
+            controller: setting.controller,
+        };
+        let member = self.member(setting.controller).ok_or(no_controller)?;
+        let file = match self.version {
+            Version::V1 => setting.file.to_owned(),
+            Version::V2 => format!("{}.effective", setting.file),
+        };
+        let path = member.path.with_file_name(file);
+        match std::fs::read_to_string(&path) {
+            Ok(list) => Ok(list.trim().to_owned()),
+            Err(source) => Err(CgroupError::Read { path, source }),
         }
     }
 
     /// What a file holds now, in the form that it is written in.
     fn present(&self, setting: &Setting) -> Option<Setting> {
         let value = self.member(setting.controller)?.read(setting.file).ok()?;
+        let value = match value.trim() {
+            "" => self.whole_set(setting).ok()?,
+            value => value.to_owned(),
+        };
         Some(Setting {
-            value: match value.trim() {
-                "" => NOTHING.to_owned(),
-                value => value.to_owned(),
-            },
+            value,
             ..setting.clone()
         })
     }
