@@ -81,7 +81,12 @@ pub fn exchange(
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.map_or(&[][..], |(_, body)| body))?;
+    let sent = stream.write_all(body.map_or(&[][..], |(_, body)| body));
+    match sent {
+        // Who refuses a request may do so before its body is there.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
+    }
     read_response(BufReader::new(stream), method == "HEAD")
 }
 
