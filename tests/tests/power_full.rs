@@ -112,6 +112,9 @@ fn try_to(engine: &Engine, method: &str, path: &str, body: Option<(&str, &[u8])>
     false
 }
 
+/// A request: method, path, and a body with its media type.
+type Step<'a> = (&'a str, String, Option<(&'a str, &'a [u8])>);
+
 /// Everything that writes, once; how much of it was done.
 fn everything(engine: &Engine, step: usize) -> usize {
     let tar = "application/x-tar";
@@ -125,7 +128,7 @@ fn everything(engine: &Engine, step: usize) -> usize {
     let exec = json(json!({"Cmd": ["true"]}));
     let (image, _) = parts::image(&format!("loaded{step}:1"), step as u64);
     let rootfs = fs::read(busybox_rootfs_tar()).unwrap();
-    let steps: [(&str, String, Option<(&str, &[u8])>); 9] = [
+    let steps: [Step<'_>; 9] = [
         (
             "POST",
             format!("/containers/create?name={name}"),

@@ -17,8 +17,10 @@ const UNFINISHED: [&str; 4] = ["TODO", "FIXME", "XXX", "HACK"];
 const LEFTOVER_CODE: [&str; 4] = ["todo!", "unimplemented!", "dbg!", "#[ignore"];
 /// Programs talk to people by these; libraries and the engine never do.
 const PRINTS: [&str; 4] = ["print!", "println!", "eprint!", "eprintln!"];
-/// Where printing is the job. The monitor's half of the shim is a whole program.
-const PRINTERS: [&str; 6] = [
+/// Where printing is the job. The monitor's half of the shim is a whole program, and a simulation
+/// tells its histories.
+const PRINTERS: [&str; 7] = [
+    "crates/domain/container/src/sim/",
     "crates/edge/",
     "crates/mechanism/shim/src/monitor/",
     "crates/program/cli/",
