@@ -151,7 +151,7 @@ impl View<'_> {
             (
                 (record.name.clone(), record.host.clone()),
                 (state.phase, code, state.init),
-                acts.then(|| (state.restart.manually_stopped, state.restart.cancelled)),
+                acts.then_some((state.restart.manually_stopped, state.restart.cancelled)),
                 (state.restart.asked, state.restart.due),
             )
         };
