@@ -9,13 +9,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_shim::protocol::{Decoder, Event};
-use berth_shim::{AttachWant, Task};
+use berth_shim::Task;
+use berth_shim::protocol::Decoder;
 use berth_types::launch::{Phase as TimedPhase, StartFailure};
-use berth_types::task::{self, Wait};
-use tokio::io::AsyncReadExt as _;
+use berth_types::task;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::boot::{Found, Looking, begin_unseen, end_of};
@@ -35,130 +34,22 @@ use crate::threads::Work;
 use crate::unrecorded::Unrecorded;
 use crate::update::{self, Change};
 
+mod handle;
+mod link;
+mod parked;
+
+pub(crate) use handle::Handle;
+pub use handle::Report;
+use handle::Request;
+use link::{Link, Word, next_word};
+use parked::Parked;
+
 /// Requests that wait for one container. A client past this waits in its own connection.
 const MAILBOX: usize = 32;
-/// Clients that may attach before the start.
-const PARKED_MAX: usize = 16;
-/// How long a request waits for what the container is busy with, such as a start.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a request to start waits: longer than any start takes.
-const START_PATIENCE: Duration = Duration::from_secs(180);
 /// How long the sources of bind mounts may take to answer.
 const SOURCES_PATIENCE: Duration = Duration::from_secs(20);
 /// After what was done to a run out of reach, until it is looked at again.
 const SOON: Duration = Duration::from_millis(50);
-/// Bytes read from the monitor's link at once.
-const LINK_READ: usize = 4096;
-
-/// What came of a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// There was nothing to do.
-    pub unchanged: bool,
-    /// Where the time of a start went.
-    pub phases: Vec<TimedPhase>,
-}
-
-/// A request to the actor.
-pub(crate) enum Request {
-    /// An input for the state machine.
-    Step(Input, oneshot::Sender<Result<Report, ContainerError>>),
-    /// A client that wants the container's streams.
-    Attach(
-        AttachWant,
-        oneshot::Sender<Result<UnixStream, ContainerError>>,
-    ),
-    /// Somebody who asks the monitor itself, if there is one.
-    Task(oneshot::Sender<Option<Arc<dyn Task>>>),
-    /// Another name.
-    Rename(String, oneshot::Sender<Result<(), ContainerError>>),
-    /// Other limits, another restart policy; answered with warnings.
-    Update(
-        Box<Change>,
-        oneshot::Sender<Result<Vec<String>, ContainerError>>,
-    ),
-}
-
-/// How others reach one container.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    requests: mpsc::Sender<(Option<task::Task>, Request)>,
-    /// The newest snapshot.
-    pub snapshot: watch::Receiver<Arc<Record>>,
-}
-
-impl Handle {
-    /// Sends an input and waits for what comes of it.
-    pub async fn step(&self, input: Input) -> Result<Report, ContainerError> {
-        let patience = match input {
-            // A start ends by its own limits, and so does what waits behind it.
-            Input::Start => START_PATIENCE,
-            _ => PATIENCE,
-        };
-        self.ask(patience, |answer| Request::Step(input, answer))
-            .await?
-    }
-
-    /// The container's streams: Docker-framed output to read, plain input to write.
-    pub async fn attach(&self, want: AttachWant) -> Result<UnixStream, ContainerError> {
-        self.ask(PATIENCE, |answer| Request::Attach(want, answer))
-            .await?
-    }
-
-    /// The monitor; none while the container does not run.
-    pub async fn task(&self) -> Result<Option<Arc<dyn Task>>, ContainerError> {
-        self.ask(PATIENCE, Request::Task).await
-    }
-
-    /// Gives the container another name.
-    pub async fn rename(&self, name: String) -> Result<(), ContainerError> {
-        self.ask(PATIENCE, |answer| Request::Rename(name, answer))
-            .await?
-    }
-
-    /// Changes limits and restart policy. Answers with warnings.
-    pub async fn update(&self, change: Change) -> Result<Vec<String>, ContainerError> {
-        self.ask(PATIENCE, |answer| Request::Update(Box::new(change), answer))
-            .await?
-    }
-
-    /// Puts a request into the mailbox, with the task that it is a part of, and waits for its
-    /// answer. One that is not answered in time
-    /// stays there: what was asked is done all the same.
-    async fn ask<T>(
-        &self,
-        patience: Duration,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
-    ) -> Result<T, ContainerError> {
-        let (answer, result) = oneshot::channel();
-        let _waits = task::waits(Wait::Container, Some(patience));
-        let asked = async {
-            let request = (task::current(), request(answer));
-            let sent = self.requests.send(request).await;
-            sent.map_err(|_| self.gone())?;
-            result.await.map_err(|_| self.gone())
-        };
-        let answered = tokio::time::timeout(patience, asked).await;
-        answered.unwrap_or_else(|_| Err(ContainerError::Busy(self.snapshot.borrow().id.short())))
-    }
-
-    /// The actor ended: the container was removed while the request was on its way.
-    fn gone(&self) -> ContainerError {
-        ContainerError::NotFound(self.snapshot.borrow().id.to_string())
-    }
-}
-
-/// A client that waits for the start.
-struct Parked {
-    want: AttachWant,
-    far_end: std::os::unix::net::UnixStream,
-}
-
-/// The connection that tells of the end of a run.
-struct Link {
-    stream: UnixStream,
-    decoder: Decoder,
-}
 
 struct Actor {
     shared: Arc<Shared>,
@@ -663,70 +554,6 @@ impl Actor {
             network::announce(&self.shared, &self.record, "disconnect");
         }
     }
-
-    fn attach(
-        &mut self,
-        want: AttachWant,
-        answer: oneshot::Sender<Result<UnixStream, ContainerError>>,
-    ) {
-        let id = self.record.id;
-        let ready = |stream: std::io::Result<std::os::unix::net::UnixStream>| {
-            stream.and_then(|stream| {
-                stream.set_nonblocking(true)?;
-                UnixStream::from_std(stream)
-            })
-        };
-        let io = move |what| {
-            move |source| ContainerError::Io {
-                what,
-                id: id.to_string(),
-                source,
-            }
-        };
-        // A client that is gone does not need the answer.
-        match (&self.task, self.life.state().phase) {
-            (Some(task), Phase::Running) => {
-                let task = Arc::clone(task);
-                let threads = self.shared.threads.clone();
-                let work = Work::asking(id, "attach to the streams");
-                // A monitor that is slow to answer keeps nobody else waiting.
-                machine::spawn(task::here(async move {
-                    let attached = threads.run(work, move || task.attach(want)).await;
-                    let attached = attached.and_then(|attached| ready(attached).map_err(|error| {
-                        if effects::monitor_hung_up(&error) {
-                            ContainerError::Conflict(format!(
-                                "container {id} cannot be attached to: it has just ended, or has as many clients as it can have"
-                            ))
-                        } else {
-                            io("attach to the monitor")(error)
-                        }
-                    }));
-                    let _ = answer.send(attached);
-                }));
-            }
-            (_, Phase::Created | Phase::Exited) => {
-                let _ = answer.send(ready(self.park(want)).map_err(io("park a client")));
-            }
-            _ => {
-                let _ = answer.send(Err(ContainerError::Conflict(format!(
-                    "container {id} cannot be attached to now"
-                ))));
-            }
-        }
-    }
-
-    fn park(&mut self, want: AttachWant) -> std::io::Result<std::os::unix::net::UnixStream> {
-        // A client that left before the start gives its place up.
-        self.parked.retain(|p| !effects::hung_up(&p.far_end));
-        if self.parked.len() >= PARKED_MAX {
-            return Err(std::io::Error::other(
-                "too many clients wait for the start already",
-            ));
-        }
-        let (near, far_end) = std::os::unix::net::UnixStream::pair()?;
-        self.parked.push(Parked { want, far_end });
-        Ok(near)
-    }
 }
 
 fn launched(task: &dyn Task) -> Launched {
@@ -735,35 +562,6 @@ fn launched(task: &dyn Task) -> Launched {
         init: started.init,
         monitor: task.monitor(),
         at: started.at,
-    }
-}
-
-/// What a monitor says without being asked.
-enum Word {
-    /// So many processes were killed for want of memory.
-    OomKilled(u64),
-    /// An exit record; `None` where the monitor is gone without a word.
-    End(Option<End>),
-}
-
-/// Waits for the monitor's word.
-async fn next_word(link: &mut Option<Link>) -> Word {
-    let Some(link) = link else {
-        return std::future::pending().await;
-    };
-    let mut buffer = [0; LINK_READ];
-    loop {
-        match link.decoder.event() {
-            Ok(Some(Event::Exited(record))) => return Word::End(Some(End::Recorded(record))),
-            Ok(Some(Event::OomKilled(kills))) => return Word::OomKilled(kills),
-            Ok(None) => {}
-            Ok(Some(Event::ExecExited(_))) => continue,
-            Err(_) => return Word::End(None),
-        }
-        match link.stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => return Word::End(None),
-            Ok(n) => link.decoder.push(&buffer[..n]),
-        }
     }
 }
 
