@@ -83,8 +83,11 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
+/// The media type and the bytes of a request.
+type Body<'a> = (&'a str, &'a [u8]);
+
 /// One request; the status and what was said.
-fn ask(engine: &Engine, method: &str, path: &str, body: Option<(&str, &[u8])>) -> (u16, String) {
+fn ask(engine: &Engine, method: &str, path: &str, body: Option<Body<'_>>) -> (u16, String) {
     let answer = exchange(&engine.socket(), method, path, body);
     let answer = answer.unwrap_or_else(|e| panic!("{method} {path}: {e}\n{}", engine.log()));
     (
@@ -95,7 +98,7 @@ fn ask(engine: &Engine, method: &str, path: &str, body: Option<(&str, &[u8])>) -
 
 /// As [`ask`]: true where it was done, false where it was refused for want of room.
 #[track_caller]
-fn try_to(engine: &Engine, method: &str, path: &str, body: Option<(&str, &[u8])>) -> bool {
+fn try_to(engine: &Engine, method: &str, path: &str, body: Option<Body<'_>>) -> bool {
     let (status, said) = ask(engine, method, path, body);
     if status < 300 && !said.contains("errorDetail") {
         return true;
@@ -112,9 +115,6 @@ fn try_to(engine: &Engine, method: &str, path: &str, body: Option<(&str, &[u8])>
     false
 }
 
-/// A request: method, path, and a body with its media type.
-type Step<'a> = (&'a str, String, Option<(&'a str, &'a [u8])>);
-
 /// Everything that writes, once; how much of it was done.
 fn everything(engine: &Engine, step: usize) -> usize {
     let tar = "application/x-tar";
@@ -128,7 +128,7 @@ fn everything(engine: &Engine, step: usize) -> usize {
     let exec = json(json!({"Cmd": ["true"]}));
     let (image, _) = parts::image(&format!("loaded{step}:1"), step as u64);
     let rootfs = fs::read(busybox_rootfs_tar()).unwrap();
-    let steps: [Step<'_>; 9] = [
+    let steps: [(&str, String, Option<Body<'_>>); 9] = [
         (
             "POST",
             format!("/containers/create?name={name}"),
@@ -170,10 +170,12 @@ fn everything(engine: &Engine, step: usize) -> usize {
             continue;
         }
         done += usize::from(try_to(engine, method, path, *body));
+        if path.contains("/full/start") {
+            engine.request("POST", "/containers/full/wait", None);
+        }
     }
     let (logs, _) = ask(engine, "GET", "/containers/full/logs?stdout=1", None);
     assert_eq!(logs, 200);
-    engine.request("POST", "/containers/full/wait", None);
     done
 }
 

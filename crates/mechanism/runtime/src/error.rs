@@ -62,6 +62,10 @@ impl Error {
             Self::Limit { .. } => StartFailureKind::BadLimit,
             Self::User(UserError::Unknown { .. }) => StartFailureKind::UnknownUser,
             Self::Exec(e) => e.kind(),
+            // A full disk says nothing about what was asked for.
+            Self::Mount {
+                source: Some(e), ..
+            } if e.kind() == io::ErrorKind::StorageFull => StartFailureKind::Internal,
             Self::Mount { .. } => StartFailureKind::BadMount,
             Self::Reported(failure) => failure.kind,
             Self::Cgroup(_)
