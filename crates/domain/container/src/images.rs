@@ -257,6 +257,7 @@ fn announce(
 /// A container that stands still until this is dropped.
 struct Frozen<'a> {
     group: Cgroup,
+    path: String,
     mark: PathBuf,
     id: ContainerId,
     /// Nobody else stops it meanwhile. Given back behind the thaw.
@@ -264,20 +265,34 @@ struct Frozen<'a> {
 }
 
 impl<'a> Frozen<'a> {
-    /// Stops a container; nothing where it stands still already, for someone else.
+    /// Stops a container; nothing where it stands still already, for someone else or for good.
     fn new(shared: &'a Shared, id: ContainerId) -> Result<Option<Self>, ContainerError> {
         let taken = shared.freezer.take(id).ok_or_else(|| {
             ContainerError::Conflict(format!(
                 "cannot pause container {id} for the commit: it is being committed already; wait for that, or commit it without pausing"
             ))
         })?;
+        let path = groups::path(shared, id);
+        match Self::stop(shared, id, taken, &path) {
+            // It has ended meanwhile: what has no group stands still.
+            Err(_) if is_gone(&path) => Ok(None),
+            stopped => stopped,
+        }
+    }
+
+    fn stop(
+        shared: &Shared,
+        id: ContainerId,
+        taken: Taken<'a>,
+        path: &str,
+    ) -> Result<Option<Self>, ContainerError> {
         let failed = |error: CgroupError| {
             ContainerError::Conflict(format!(
                 "cannot pause container {id} for the commit: {}: commit it without pausing",
                 chain(&error)
             ))
         };
-        let group = Cgroup::open(&groups::path(shared, id)).map_err(failed)?;
+        let group = Cgroup::open(path).map_err(failed)?;
         if group.is_frozen().map_err(failed)? {
             return Ok(None);
         }
@@ -290,6 +305,7 @@ impl<'a> Frozen<'a> {
         // From here on dropping it undoes everything.
         let frozen = Self {
             group,
+            path: path.to_owned(),
             mark,
             id,
             _taken: taken,
@@ -302,13 +318,19 @@ impl<'a> Frozen<'a> {
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        thaw(&self.group, self.id);
+        thaw(&self.group, &self.path, self.id);
         let _ = fs::remove_file(&self.mark);
     }
 }
 
-fn thaw(group: &Cgroup, id: ContainerId) {
-    if let Err(error) = group.freeze(false) {
+fn is_gone(path: &str) -> bool {
+    matches!(Cgroup::find(path), Ok(None))
+}
+
+fn thaw(group: &Cgroup, path: &str, id: ContainerId) {
+    if let Err(error) = group.freeze(false)
+        && !is_gone(path)
+    {
         tracing::error!(%id, error = %chain(&error), "a container stands still after a commit: unpause it");
     }
 }
@@ -319,8 +341,9 @@ pub(crate) fn resume(shared: &Shared, id: ContainerId) {
     if !mark.exists() {
         return;
     }
-    match Cgroup::open(&groups::path(shared, id)) {
-        Ok(group) => thaw(&group, id),
+    let path = groups::path(shared, id);
+    match Cgroup::open(&path) {
+        Ok(group) => thaw(&group, &path, id),
         Err(error) => {
             tracing::warn!(%id, error = %chain(&error), "control group not found after a commit");
         }
