@@ -412,9 +412,8 @@ fn a_monitor_that_is_silent_holds_up_only_who_asks_it() {
     for attach in asked {
         let answer = attach.finish();
         assert_ne!(answer.status, 0, "{answer}");
-        // Or it waited for its container's share of the threads.
-        let silent = answer.stderr.contains("did not answer within 10 seconds");
-        assert!(silent || answer.stderr.contains("try again"), "{answer}");
+        // All that the client says of a refused attach.
+        assert!(answer.stderr.contains("received 50"), "{answer}");
     }
     engine.in_namespaces("kill", &["-CONT", &monitor]).ok();
     ask(&engine, "DELETE", "/containers/one?force=1", None);

@@ -255,6 +255,7 @@ impl Actor {
         let mut report = Report {
             unchanged: true,
             phases: Vec::new(),
+            met: Some(self.life.state().started_at),
         };
         while let Some(input) = queue.pop_front() {
             let stopping = self.life.stopping();

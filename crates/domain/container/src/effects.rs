@@ -296,7 +296,14 @@ pub(crate) fn freeze(shared: &Shared, id: ContainerId, on: bool) -> Result<(), C
     if let Some(groups) = crate::sim::groups() {
         return groups.freeze(id, on);
     }
-    Ok(group(shared, id)?.freeze(on)?)
+    match cgroup::Cgroup::find(&groups::path(shared, id))? {
+        Some(group) => Ok(group.freeze(on)?),
+        // It has ended, and its end is on its way here.
+        None if !on => Ok(()),
+        None => Err(ContainerError::Conflict(format!(
+            "container {id} is not running"
+        ))),
+    }
 }
 
 /// Whether the kernel keeps the processes of a container frozen.

@@ -257,7 +257,6 @@ fn announce(
 /// A container that stands still until this is dropped.
 struct Frozen<'a> {
     group: Cgroup,
-    path: String,
     mark: PathBuf,
     id: ContainerId,
     /// Nobody else stops it meanwhile. Given back behind the thaw.
@@ -305,7 +304,6 @@ impl<'a> Frozen<'a> {
         // From here on dropping it undoes everything.
         let frozen = Self {
             group,
-            path: path.to_owned(),
             mark,
             id,
             _taken: taken,
@@ -318,7 +316,7 @@ impl<'a> Frozen<'a> {
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        thaw(&self.group, &self.path, self.id);
+        thaw(&self.group, self.id);
         let _ = fs::remove_file(&self.mark);
     }
 }
@@ -327,10 +325,8 @@ fn is_gone(path: &str) -> bool {
     matches!(Cgroup::find(path), Ok(None))
 }
 
-fn thaw(group: &Cgroup, path: &str, id: ContainerId) {
-    if let Err(error) = group.freeze(false)
-        && !is_gone(path)
-    {
+fn thaw(group: &Cgroup, id: ContainerId) {
+    if let Err(error) = group.freeze(false) {
         tracing::error!(%id, error = %chain(&error), "a container stands still after a commit: unpause it");
     }
 }
@@ -341,9 +337,8 @@ pub(crate) fn resume(shared: &Shared, id: ContainerId) {
     if !mark.exists() {
         return;
     }
-    let path = groups::path(shared, id);
-    match Cgroup::open(&path) {
-        Ok(group) => thaw(&group, &path, id),
+    match Cgroup::open(&groups::path(shared, id)) {
+        Ok(group) => thaw(&group, id),
         Err(error) => {
             tracing::warn!(%id, error = %chain(&error), "control group not found after a commit");
         }

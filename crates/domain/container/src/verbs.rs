@@ -59,8 +59,7 @@ impl Containers {
         let settings = handle.snapshot.borrow().settings.clone();
         let (signal, seconds, patience) = patience(&settings, timeout, signal)?;
         let mut watch = handle.snapshot.clone();
-        let began = watch.borrow().state.started_at;
-        handle.step(Input::Restart { signal, patience }).await?;
+        let report = handle.step(Input::Restart { signal, patience }).await?;
         let decided = watch.wait_for(|r| !r.state.restart.asked);
         let over = match u64::try_from(seconds) {
             Ok(seconds) => {
@@ -81,7 +80,7 @@ impl Containers {
             Err(_) => return Err(ContainerError::NotFound(key.to_owned())),
         };
         // The run that was to end may be there yet, where a stop took the restart back.
-        let again = record.state.started_at != began;
+        let again = Some(record.state.started_at) != report.met;
         match (record.state.phase, record.state.error.as_str()) {
             (Phase::Running | Phase::Paused | Phase::Restarting, _) if again => Ok(()),
             (Phase::Running | Phase::Paused, _) | (_, "") => {

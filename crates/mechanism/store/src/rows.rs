@@ -42,11 +42,15 @@ mod tests {
     fn rows_are_counted_by_table() {
         let directory = tempfile::tempdir().unwrap();
         let db = Db::open(&directory.path().join("meta.db")).unwrap();
-        let before = db.rows().unwrap();
-        let put = |txn: &mut WriteTxn<'_>| txn.put(&FRUIT, &"apple".to_owned(), &1);
-        db.write(put).map_err(WriteError::flatten).unwrap();
-        let after = db.rows().unwrap();
-        assert_eq!(after.get("fruit"), Some(&1));
-        assert_eq!(after.len(), before.len() + 1);
+        let put = |name: &'static str| {
+            move |txn: &mut WriteTxn<'_>| txn.put(&FRUIT, &name.to_owned(), &1)
+        };
+        db.write(put("apple")).map_err(WriteError::flatten).unwrap();
+        let one = db.rows().unwrap();
+        assert_eq!(one.get("fruit"), Some(&1));
+        db.write(put("pear")).map_err(WriteError::flatten).unwrap();
+        let two = db.rows().unwrap();
+        assert_eq!(two.get("fruit"), Some(&2));
+        assert_eq!(two.len(), one.len());
     }
 }

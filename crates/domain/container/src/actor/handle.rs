@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_shim::{AttachWant, Task};
+use berth_types::Timestamp;
 use berth_types::launch::Phase as TimedPhase;
 use berth_types::task::{self, Wait};
 use tokio::net::UnixStream;
@@ -26,6 +27,9 @@ pub struct Report {
     pub unchanged: bool,
     /// Where the time of a start went.
     pub phases: Vec<TimedPhase>,
+    /// When the run began that the request met, which may be younger than the snapshot was that
+    /// the asker saw.
+    pub(crate) met: Option<Timestamp>,
 }
 
 /// A request to the actor.

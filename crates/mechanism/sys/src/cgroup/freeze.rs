@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use berth_types::task::{Wait, waits};
 use rustix::event::Timespec;
+use rustix::io::Errno;
 
 use super::{Cgroup, CgroupError, Member, Version, counter};
 
@@ -16,6 +17,12 @@ const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long to wait between two looks; version 1 has no event for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
+/// What the kernel says of the files of a group that was removed.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NOENT, Errno::NODEV];
+    Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
+}
+
 impl Cgroup {
     /// Freezes every process in the group and below it, or lets them go on; returns when that is
     /// so. Where it does not come about, the group is thawed again.
@@ -24,6 +31,14 @@ impl Cgroup {
     /// [`CgroupError::NoController`] without a freezer, [`CgroupError::Freeze`] when a process
     /// cannot be stopped.
     pub fn freeze(&self, on: bool) -> Result<(), CgroupError> {
+        match self.turn(on) {
+            // Processes that went on to their end: the group is gone with them.
+            Err(CgroupError::Freeze { source, .. }) if !on && is_gone(&source) => Ok(()),
+            turned => turned,
+        }
+    }
+
+    fn turn(&self, on: bool) -> Result<(), CgroupError> {
         let (member, file, frozen, thawed) = self.freezer().ok_or(CgroupError::NoController {
             limit: "pause",
             controller: "freezer",
