@@ -74,6 +74,9 @@ pub fn enclose(root: &Path) -> Result<()> {
     }
     let script = root.join(SCRIPT);
     let own = std::env::current_exe().context("finding this program")?;
+    // The build may have put a new one in its place, which the kernel says behind the path (proc(5)).
+    let own = own.to_string_lossy();
+    let own = own.trim_end_matches(" (deleted)");
     let error = Command::new(&script)
         .arg("enclosed")
         .arg(own)
