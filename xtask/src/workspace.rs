@@ -1,5 +1,7 @@
 //! What the repository consists of: its root, its files, and what `cargo metadata` says of it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -26,6 +28,21 @@ pub fn cargo() -> Command {
         .env("NO_COLOR", "1");
     command.stdin(Stdio::null());
     command
+}
+
+/// This program, to be started once more. A build may have put another in its place since it
+/// began, which the kernel tells behind the path (`proc(5)`); that one is meant then.
+pub fn own_program() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("finding this program")?;
+    Ok(undeleted(path))
+}
+
+fn undeleted(path: PathBuf) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.strip_suffix(b" (deleted)") {
+        Some(there) if !path.exists() => PathBuf::from(OsStr::from_bytes(there)),
+        _ => path,
+    }
 }
 
 /// One file of the repository; `path` is relative to the root, with `/` between its parts.
@@ -88,4 +105,17 @@ pub fn metadata(root: &Path) -> Result<Value> {
         );
     }
     serde_json::from_slice(&output.stdout).context("reading what `cargo metadata` printed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_built_anew_is_the_one_at_its_path() {
+        let told = PathBuf::from("/nowhere/xtask (deleted)");
+        assert_eq!(undeleted(told), Path::new("/nowhere/xtask"));
+        let plain = PathBuf::from("/nowhere/xtask");
+        assert_eq!(undeleted(plain.clone()), plain);
+    }
 }

@@ -10,6 +10,7 @@ use berth_testkit::busybox_rootfs_tar;
 use super::IMAGE;
 use super::client::Client;
 use super::driver::Kind;
+use crate::workspace;
 
 const SCRIPT: &str = "dev/peers-setup.sh";
 /// Set where peers leave no trace.
@@ -73,13 +74,9 @@ pub fn enclose(root: &Path) -> Result<()> {
         return Ok(());
     }
     let script = root.join(SCRIPT);
-    let own = std::env::current_exe().context("finding this program")?;
-    // The build may have put a new one in its place, which the kernel says behind the path (proc(5)).
-    let own = own.to_string_lossy();
-    let own = own.trim_end_matches(" (deleted)");
     let error = Command::new(&script)
         .arg("enclosed")
-        .arg(own)
+        .arg(workspace::own_program()?)
         .args(std::env::args_os().skip(1))
         .env(ENCLOSED, "yes")
         .env(

@@ -14,6 +14,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::counts::Counts;
+use crate::workspace;
 
 /// One long test: whether it held, for the options that were given.
 struct Soak {
@@ -53,7 +54,7 @@ const BOUNDED: [&[&str]; 2] = [
 /// Runs the bounded forms, each in a process of its own: an engine that leaves something behind
 /// ends it.
 pub fn bounded(root: &Path) -> Result<Counts> {
-    let program = std::env::current_exe().context("finding this program")?;
+    let program = workspace::own_program()?;
     let mut found = Counts::default();
     for words in BOUNDED {
         println!("soak {}", words.join(" "));
