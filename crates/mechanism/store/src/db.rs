@@ -55,7 +55,22 @@ impl Db {
     /// # Errors
     /// Another engine has it, a newer Berth made it, it is damaged, or the file system fails.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::start(Engine::open_file(path)?)
+        Self::open_if(path, |_, _| Ok(()))
+    }
+
+    /// As [`Db::open`], where `agrees` may refuse by the identity and by the number of the last
+    /// commit. A file that is refused, by it or for what is in it, keeps every byte.
+    ///
+    /// # Errors
+    /// As [`Db::open`], and what `agrees` returns.
+    pub fn open_if<E: From<StoreError>>(
+        path: &Path,
+        agrees: impl FnOnce(InstallId, u64) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let engine = Engine::open_file(path)?;
+        agrees(engine.meta()?.install_id, engine.sequence()?)?;
+        engine.release()?;
+        Ok(Self::start(engine)?)
     }
 
     pub(crate) fn start(engine: Engine) -> Result<Self, StoreError> {
