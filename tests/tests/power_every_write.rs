@@ -6,6 +6,7 @@
 //! `cargo xtask soak full` tries every call. Otherwise some are tried, spread by a seed over all.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -203,16 +204,16 @@ impl Place {
 
     /// Insists that the engine finds nothing wrong with itself.
     fn check(&self, what: &str) {
-        let mut found = Value::Null;
-        wait_until(&format!("the engine is clean: {what}"), SETTLE, || {
-            let (status, said) = self.ask(&("GET", "/berth/fsck".to_owned(), None));
-            found = serde_json::from_str(&said).unwrap_or_default();
-            let clean = status == 200 && found["clean"] == true;
-            clean.then_some(()).or_else(|| {
-                eprintln!("{what}: {found}");
-                None
-            })
-        });
+        let mut found = String::new();
+        let waited = catch_unwind(AssertUnwindSafe(|| {
+            wait_until("the engine is clean", SETTLE, || {
+                let (status, said) = self.ask(&("GET", "/berth/fsck".to_owned(), None));
+                found = said;
+                let report: Value = serde_json::from_str(&found).unwrap_or_default();
+                (status == 200 && report["clean"] == true).then_some(())
+            });
+        }));
+        assert!(waited.is_ok(), "{what}: {found}");
     }
 
     /// One operation with one fault; whether there was such a call.
