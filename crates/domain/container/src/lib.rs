@@ -106,5 +106,9 @@ pub const FAILPOINTS: &[&str] = &[
     "remove.collected",
 ];
 
+/// Those that the start and the end of a container pass whose group has a parent of its own.
+pub const PARENT_FAILPOINTS: &[&str] =
+    &["start.group", "parent.noted", "parent.made", "parent.left"];
+
 /// Those of them that making an image of a container passes.
 pub const COMMIT_FAILPOINTS: &[&str] = &["commit.frozen"];

@@ -211,6 +211,7 @@ fn take_away(notes: &Path, directory: &Path, wanted: &BTreeMap<PathBuf, usize>) 
             // Somebody has a group or a process in it.
             Err(_) => return,
         }
+        failpoint::hit("parent.left");
     }
     if let Err(error) = fs::remove_file(&note) {
         let group = directory.display();
