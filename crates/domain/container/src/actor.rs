@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::boot::{Found, Looking, begin_unseen, end_of};
 use crate::closing;
+use crate::devices;
 use crate::effects::{self, LaunchFault};
 use crate::error::ContainerError;
 use crate::events;
@@ -365,9 +366,10 @@ impl Actor {
     }
 
     async fn launch(&mut self) -> Input {
-        if let Err(fault) = self.bind_sources().await {
-            return self.launch_failed(fault);
-        }
+        let nodes = match self.sources().await {
+            Ok(nodes) => nodes,
+            Err(fault) => return self.launch_failed(fault),
+        };
         let shared = Arc::clone(&self.shared);
         let record = self.record.clone();
         let parked = std::mem::take(&mut self.parked);
@@ -375,7 +377,7 @@ impl Actor {
             .into_iter()
             .map(|p| (p.want, OwnedFd::from(p.far_end)))
             .unzip();
-        let launch = move || effects::launch(&shared, &record, wants, ends);
+        let launch = move || effects::launch(&shared, &record, nodes, wants, ends);
         match self.on_thread("start the program", launch).await {
             Ok(Ok((task, mut phases, endpoint))) => {
                 self.connected = true;
@@ -391,14 +393,19 @@ impl Actor {
         }
     }
 
-    /// Makes sure of the sources of bind mounts. A launch is not begun that would hang in one.
-    async fn bind_sources(&self) -> Result<(), LaunchFault> {
-        if self.record.host.binds.is_empty() {
-            return Ok(());
+    /// Makes sure of the sources of bind mounts and of devices, and returns these. A launch is not
+    /// begun that would hang in one.
+    async fn sources(&self) -> Result<Vec<devices::Node>, LaunchFault> {
+        let host = &self.record.host;
+        if host.binds.is_empty() && host.devices.is_empty() {
+            return Ok(Vec::new());
         }
         let record = self.record.clone();
         let work = Work::with_files(record.id, "look at the sources of the mounts");
-        let look = move || effects::make_bind_sources(&record);
+        let look = move || {
+            effects::make_bind_sources(&record)?;
+            devices::look(&record.host.devices).map_err(LaunchFault::from)
+        };
         let looked = self.shared.threads.run(work.within(SOURCES_PATIENCE), look);
         looked.await.map_err(LaunchFault::from)?
     }
