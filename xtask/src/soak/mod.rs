@@ -22,7 +22,7 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 5] = [
+const SOAKS: [Soak; 6] = [
     Soak {
         name: "histories",
         run: histories::run,
@@ -30,6 +30,10 @@ const SOAKS: [Soak; 5] = [
     Soak {
         name: "groups",
         run: crate::vm::groups::soak,
+    },
+    Soak {
+        name: "reboot",
+        run: crate::vm::systemd::soak,
     },
     Soak {
         name: "power",

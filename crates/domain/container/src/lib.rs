@@ -74,6 +74,7 @@ pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
 pub use network::{exposed, parse_exposed};
+pub use parents::{leave_own_group, make_own_group};
 pub use record::{
     Bind, DeviceMapping, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase,
     Record, RestartPolicy, Restarts, Settings, State,

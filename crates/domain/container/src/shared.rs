@@ -24,7 +24,7 @@ use crate::exec::Execs;
 use crate::files::busy::Busy;
 use crate::filters::Filters;
 use crate::machine;
-use crate::parents::Parents;
+use crate::parents::{self, Parents};
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
@@ -121,11 +121,11 @@ impl Shared {
             gate: RwLock::default(),
             launcher: deps.launcher,
             exec_root: deps.exec_root,
+            parents: Parents::below(&deps.facts.cgroup_parent),
             facts: deps.facts,
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
-            parents: Parents::default(),
             threads: Threads::default(),
             files: Busy::default(),
             freezer: Busy::default(),
@@ -155,7 +155,7 @@ impl Shared {
 
     /// Where the groups are written down that are made for containers with parents of their own.
     pub(crate) fn parent_notes(&self) -> PathBuf {
-        self.exec_root.join("groups")
+        parents::notes(&self.exec_root)
     }
 
     pub(crate) fn read_index(&self) -> std::sync::RwLockReadGuard<'_, Index> {

@@ -141,7 +141,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             launcher = launcher.placed_by(Arc::clone(scopes) as Arc<dyn Placement>);
         }
         None => {
-            make_cgroup(&cgroup_parent);
+            make_cgroup(&config.exec_root, &cgroup_parent);
             host.look_at_groups(&cgroup_parent);
         }
     }
@@ -222,8 +222,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     // So does the bridge if no container is on it.
     let _ = tokio::task::spawn_blocking(move || networks.close()).await;
     // The levels above the containers go with the last of them.
-    berth_sys::cgroup::remove_if_empty(&cgroup_parent);
-    berth_sys::cgroup::remove_if_empty(&config.groups.parent);
+    berth_container::leave_own_group(&config.exec_root, &cgroup_parent);
     served
 }
 
@@ -254,10 +253,13 @@ fn report(error: impl std::error::Error) -> anyhow::Error {
 
 /// Makes the control group that the containers' groups go into, so that no start has to. Where
 /// that fails, starts try it again and say why.
-fn make_cgroup(path: &str) {
+fn make_cgroup(exec_root: &Path, path: &str) {
     use berth_sys::cgroup::Cgroup;
     if Cgroup::open(path).is_ok() {
         return;
+    }
+    if let Err(error) = berth_container::make_own_group(exec_root, path) {
+        tracing::warn!("{}", chain(&error));
     }
     if let Err(error) = Cgroup::create(path, &berth_types::oci::Resources::default()) {
         tracing::warn!("{}", chain(&error));

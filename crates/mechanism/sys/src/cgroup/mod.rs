@@ -28,7 +28,7 @@ use rustix::fs::{Mode, OFlags};
 
 pub use error::CgroupError;
 pub use layout::{Layout, Tree, Version};
-pub use leftover::{children, remove_if_empty};
+pub use leftover::children;
 pub use limits::{WHOLE_SET, weight_of_shares};
 pub use oom::OomWatch;
 pub use parents::{exists, levels, make_level};
@@ -98,6 +98,10 @@ impl Cgroup {
     }
 
     /// Moves the calling process, which has one thread, into the group, in every tree.
+    ///
+    /// On version 1 that is one file for each hierarchy, which is the least there is: those with
+    /// several controllers (`cpu,cpuacct`) are one tree here, a container has a group in each, and
+    /// no call moves a process in several at once. The directories are open already.
     ///
     /// # Errors
     /// [`CgroupError::Enter`] names the tree that refused.
