@@ -124,7 +124,8 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
 
     let database = config.data_root.join("meta.db");
     Storage::expect_database(&config.data_root, &database).map_err(report)?;
-    let db = Db::open(&database).map_err(report)?;
+    let agrees = |id, commits| Storage::expect_root(&config.data_root, id, commits);
+    let db = Db::open_if(&database, agrees).map_err(report)?;
     let storage =
         Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
