@@ -22,6 +22,7 @@ use crate::create::HostCapacity;
 use crate::error::ContainerError;
 use crate::exec::Execs;
 use crate::files::busy::Busy;
+use crate::files::reader::Readers;
 use crate::filters::Filters;
 use crate::machine;
 use crate::record::Record;
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     pub execs: Execs,
     /// Threads for what may hang.
     pub threads: Threads,
+    /// Processes that look at what may hang.
+    pub readers: Readers,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -123,6 +126,7 @@ impl Shared {
             filters: Filters::default(),
             execs: Execs::default(),
             threads: Threads::default(),
+            readers: Readers::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),

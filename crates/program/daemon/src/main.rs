@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
+use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS, READER};
 use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
 use berth_shim::{Placement, ShimLauncher};
@@ -46,6 +46,13 @@ const WORKERS: usize = 2;
 const BLOCKING: usize = POOL_THREADS + 200;
 
 fn main() -> ExitCode {
+    // Started by the engine itself, for what it must not do itself.
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| name == READER)
+    {
+        return berth_container::reader();
+    }
     let config = match config::read(std::env::args_os()) {
         Ok(Asked::Run(config)) => config,
         Ok(Asked::Validated) => {
