@@ -12,6 +12,7 @@ use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
+use berth_types::task::{self, Wait};
 use berth_types::{ContainerId, chain};
 use tokio::sync::watch;
 
@@ -206,7 +207,8 @@ impl Shared {
             Ok(()) => failpoint::hit("remove.collected"),
             Err(error) => {
                 tracing::warn!(%id, error = %chain(&error), "files not deleted; that is tried again");
-                machine::spawn(async move { again.collect_again(id).await });
+                let again = async move { again.collect_again(id).await };
+                machine::spawn(task::begin("delete-again", id).run(again));
             }
         };
         self.behind.leave(id, small, collect).await;
@@ -216,9 +218,11 @@ impl Shared {
     /// Deletes the files of a removed container that a failing disk kept from being deleted.
     async fn collect_again(&self, id: ContainerId) {
         for retry in 0..COLLECT_RETRIES {
-            tokio::time::sleep(COLLECT_PAUSE * 2_u32.pow(retry)).await;
+            let pause = COLLECT_PAUSE * 2_u32.pow(retry);
+            task::waiting(Wait::Turn, Some(pause), tokio::time::sleep(pause)).await;
             let storage = self.storage.clone();
-            if let Ok(Ok(())) = machine::blocking(move || storage.collect(id)).await {
+            let collect = task::blocking(move || storage.collect(id));
+            if let Ok(Ok(())) = machine::blocking(collect).await {
                 return;
             }
         }
