@@ -379,9 +379,10 @@ impl Actor {
         if let Err(fault) = self.no_other_monitor() {
             return self.launch_failed(fault);
         }
-        if let Err(fault) = sources::make(&self.shared, &self.record).await {
-            return self.launch_failed(fault);
-        }
+        let nodes = match sources::make(&self.shared, &self.record).await {
+            Ok(nodes) => nodes,
+            Err(fault) => return self.launch_failed(fault),
+        };
         let shared = Arc::clone(&self.shared);
         let record = self.record.clone();
         let parked = std::mem::take(&mut self.parked);
@@ -389,7 +390,7 @@ impl Actor {
             .into_iter()
             .map(|p| (p.want, OwnedFd::from(p.far_end)))
             .unzip();
-        let launch = move || effects::launch(&shared, &record, wants, ends);
+        let launch = move || effects::launch(&shared, &record, nodes, wants, ends);
         match self.on_thread("start the program", launch).await {
             Ok(Ok((task, mut phases, endpoint))) => {
                 self.connected = true;

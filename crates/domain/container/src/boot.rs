@@ -303,6 +303,7 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             swept += 1;
         }
     }
+    shared.parents.sweep(&shared.parent_notes());
     sweep_network(shared, known, damaged);
     swept
 }

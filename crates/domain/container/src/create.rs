@@ -219,6 +219,7 @@ fn check_host(host: &HostSettings) -> Result<(), ContainerError> {
     for text in &host.device_rules {
         devices::parse(text)?;
     }
+    host.devices.iter().try_for_each(devices::check)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",

@@ -37,6 +37,7 @@ mod logs;
 mod machine;
 mod names;
 mod network;
+mod parents;
 mod process;
 mod record;
 mod restart;
@@ -76,8 +77,8 @@ pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
 pub use network::{exposed, parse_exposed};
 pub use record::{
-    Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record,
-    RestartPolicy, Restarts, Settings, State,
+    Bind, DeviceMapping, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase,
+    Record, RestartPolicy, Restarts, Settings, State,
 };
 pub use scopes::Scopes;
 pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
@@ -106,6 +107,10 @@ pub const FAILPOINTS: &[&str] = &[
     "remove.committed",
     "remove.collected",
 ];
+
+/// Those that the start and the end of a container pass whose group has a parent of its own.
+pub const PARENT_FAILPOINTS: &[&str] =
+    &["start.group", "parent.noted", "parent.made", "parent.left"];
 
 /// Those of them that making an image of a container passes.
 pub const COMMIT_FAILPOINTS: &[&str] = &["commit.frozen"];

@@ -26,6 +26,7 @@ use crate::files::busy::Busy;
 use crate::files::reader::Readers;
 use crate::filters::Filters;
 use crate::machine;
+use crate::parents::Parents;
 use crate::record::Record;
 use crate::spec::HostFacts;
 use crate::tables;
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// What is made for containers whose groups lie elsewhere.
+    pub parents: Parents,
     /// Threads for what may hang.
     pub threads: Threads,
     /// Processes that look at what may hang.
@@ -126,6 +129,7 @@ impl Shared {
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
+            parents: Parents::default(),
             threads: Threads::default(),
             readers: Readers::default(),
             files: Busy::default(),
@@ -152,6 +156,11 @@ impl Shared {
     /// Where a run announces itself.
     pub(crate) fn runtime_dir(&self, id: ContainerId) -> PathBuf {
         self.exec_root.join("containers").join(id.to_string())
+    }
+
+    /// Where the groups are written down that are made for containers with parents of their own.
+    pub(crate) fn parent_notes(&self) -> PathBuf {
+        self.exec_root.join("groups")
     }
 
     pub(crate) fn read_index(&self) -> std::sync::RwLockReadGuard<'_, Index> {

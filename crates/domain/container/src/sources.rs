@@ -10,10 +10,12 @@ use std::time::Duration;
 use berth_sys::rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
 use berth_types::ContainerId;
 use berth_types::launch::StartFailureKind;
+use serde::de::DeserializeOwned;
 
+use crate::devices::Node;
 use crate::effects::LaunchFault;
 use crate::error::ContainerError;
-use crate::files::reader::{Request, Source};
+use crate::files::reader::{Failure, Request, Source};
 use crate::record::Record;
 use crate::service::Containers;
 use crate::shared::Shared;
@@ -26,14 +28,16 @@ const NOT_YET: ContainerId = ContainerId::from_bytes([0; 32]);
 
 /// Makes sure of the sources of a container that starts. A launch is not begun that would hang in
 /// one. Docker's `-v` makes a missing directory; `--mount` refuses it.
-pub(crate) async fn make(shared: &Arc<Shared>, record: &Record) -> Result<(), LaunchFault> {
+///
+/// Returns the device nodes that it gets: these are looked at likewise.
+pub(crate) async fn make(shared: &Arc<Shared>, record: &Record) -> Result<Vec<Node>, LaunchFault> {
     let binds = record.host.binds.iter();
     let sources = binds.map(|bind| Source {
         path: bind.source.clone(),
         make: bind.short.is_some(),
     });
     let Some((source, error)) = look(shared, record.id, sources.collect()).await? else {
-        return Ok(());
+        return devices(shared, record).await;
     };
     let why = match source.make {
         true => format!(" and cannot be made: {error}"),
@@ -46,6 +50,15 @@ pub(crate) async fn make(shared: &Arc<Shared>, record: &Record) -> Result<(), La
             source.path
         ),
     ))
+}
+
+async fn devices(shared: &Arc<Shared>, record: &Record) -> Result<Vec<Node>, LaunchFault> {
+    if record.host.devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let devices = Request::Devices(record.host.devices.clone());
+    let asked = ask(shared, record.id, "look at the devices", devices).await?;
+    Ok(asked.map_err(|failure| ContainerError::Invalid(failure.text))?)
 }
 
 impl Containers {
@@ -74,21 +87,30 @@ async fn look(
         return Ok(None);
     }
     let what = "look at the sources of the mounts";
-    let work = Work::with_files(id, what).within(PATIENCE);
-    let readers = shared.readers.clone();
-    let asked = sources.clone();
-    let ask = move || readers.take()?.ask(&Request::Sources(asked), None);
-    let looked = shared.threads.run(work, ask).await?;
-    let looked: Result<(), _> = looked.map_err(|source| ContainerError::Io {
-        what,
-        id: id.to_string(),
-        source,
-    })?;
+    let looked: Result<(), _> = ask(shared, id, what, Request::Sources(sources.clone())).await?;
     let Err(failure) = looked else {
         return Ok(None);
     };
     let source = sources.into_iter().nth(failure.subject);
     Ok(source.map(|source| (source, failure.into())))
+}
+
+/// Asks a reader, with patience.
+async fn ask<T: DeserializeOwned + Send + 'static>(
+    shared: &Arc<Shared>,
+    id: ContainerId,
+    what: &'static str,
+    request: Request,
+) -> Result<Result<T, Failure>, ContainerError> {
+    let work = Work::with_files(id, what).within(PATIENCE);
+    let readers = shared.readers.clone();
+    let ask = move || readers.take()?.ask(&request, None);
+    let answer = shared.threads.run(work, ask).await?;
+    answer.map_err(|source| ContainerError::Io {
+        what,
+        id: id.to_string(),
+        source,
+    })
 }
 
 /// Whether the kernel finds a path without asking anybody (`RESOLVE_CACHED`), on a block device.

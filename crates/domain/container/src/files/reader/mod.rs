@@ -30,6 +30,8 @@ use berth_sys::socket;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::record::DeviceMapping;
+
 pub(crate) use pool::{Reader, Readers};
 pub use serve::main;
 
@@ -57,6 +59,8 @@ pub(crate) enum Request {
     Target { path: String, user: Option<String> },
     /// Whether sources of bind mounts are there. Answered with `()`.
     Sources(Vec<Source>),
+    /// What device nodes a container gets. Answered with [`crate::devices::Node`]s.
+    Devices(Vec<DeviceMapping>),
 }
 
 /// The source of a bind mount, on the host.
@@ -96,7 +100,7 @@ pub(crate) struct Target {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     number: Option<i32>,
-    text: String,
+    pub text: String,
     /// What it failed on, where several were asked for.
     pub subject: usize,
 }

@@ -11,6 +11,7 @@ use berth_sys::rustix::fs::{FileType, OFlags, StatVfsMountFlags, fstat, fstatvfs
 use berth_sys::rustix::thread::set_name;
 
 use super::{Failure, HEAD, PIECE, Request, Seen, Source, Target, encode, head, receive, send};
+use crate::devices;
 use crate::files::place::{self, Found, Wanted};
 
 /// Largest `/etc/passwd` of a container that is read, in bytes.
@@ -64,6 +65,10 @@ pub(super) fn serve(socket: &UnixStream) -> io::Result<()> {
                 send(socket, &target.map_err(Failure::from), &[])?;
             }
             Request::Sources(sources) => send(socket, &check(&sources), &[])?,
+            Request::Devices(asked) => {
+                let nodes = devices::look(&asked).map_err(|error| said(&error));
+                send(socket, &nodes, &[])?;
+            }
         }
     }
 }
@@ -108,12 +113,17 @@ fn give(socket: &UnixStream, outgoing: Outgoing) -> io::Result<()> {
     };
     // Who has the answer finds nothing of it held any more.
     drop(found);
-    let done = written.map(drop).map_err(|error| Failure {
-        number: None,
-        text: berth_types::chain(&error),
-        subject: 0,
-    });
+    let done = written.map(drop).map_err(|error| said(&error));
     pieces.end(&done)
+}
+
+/// A failure that is a sentence already.
+fn said(error: &dyn std::error::Error) -> Failure {
+    Failure {
+        number: None,
+        text: berth_types::chain(error),
+        subject: 0,
+    }
 }
 
 /// An archive on its way, in pieces with their lengths.
