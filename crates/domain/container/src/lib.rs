@@ -48,6 +48,7 @@ mod shared;
 mod signal;
 #[cfg(test)]
 mod sim;
+mod sources;
 mod spec;
 mod stats;
 mod tables;
@@ -65,6 +66,7 @@ pub use closing::Closed;
 pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
+pub use files::reader::{NAME as READER, main as reader};
 pub use files::{ChangeKind, CopyIn, Exported, FileChange, Files, FilesError, Outgoing, PathFacts};
 pub use fsck::Finding;
 pub use hostfiles::HOST_GATEWAY;

@@ -12,6 +12,7 @@ use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
+use berth_types::task::{self, Wait};
 use berth_types::{ContainerId, chain};
 use tokio::sync::watch;
 
@@ -22,6 +23,7 @@ use crate::create::HostCapacity;
 use crate::error::ContainerError;
 use crate::exec::Execs;
 use crate::files::busy::Busy;
+use crate::files::reader::Readers;
 use crate::filters::Filters;
 use crate::machine;
 use crate::parents::{self, Parents};
@@ -75,6 +77,8 @@ pub(crate) struct Shared {
     pub parents: Parents,
     /// Threads for what may hang.
     pub threads: Threads,
+    /// Processes that look at what may hang.
+    pub readers: Readers,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
@@ -127,6 +131,7 @@ impl Shared {
             filters: Filters::default(),
             execs: Execs::default(),
             threads: Threads::default(),
+            readers: Readers::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
@@ -211,7 +216,8 @@ impl Shared {
             Ok(()) => failpoint::hit("remove.collected"),
             Err(error) => {
                 tracing::warn!(%id, error = %chain(&error), "files not deleted; that is tried again");
-                machine::spawn(async move { again.collect_again(id).await });
+                let again = async move { again.collect_again(id).await };
+                machine::spawn(task::begin("delete-again", id).run(again));
             }
         };
         self.behind.leave(id, small, collect).await;
@@ -221,9 +227,11 @@ impl Shared {
     /// Deletes the files of a removed container that a failing disk kept from being deleted.
     async fn collect_again(&self, id: ContainerId) {
         for retry in 0..COLLECT_RETRIES {
-            tokio::time::sleep(COLLECT_PAUSE * 2_u32.pow(retry)).await;
+            let pause = COLLECT_PAUSE * 2_u32.pow(retry);
+            task::waiting(Wait::Turn, Some(pause), tokio::time::sleep(pause)).await;
             let storage = self.storage.clone();
-            if let Ok(Ok(())) = machine::blocking(move || storage.collect(id)).await {
+            let collect = task::blocking(move || storage.collect(id));
+            if let Ok(Ok(())) = machine::blocking(collect).await {
                 return;
             }
         }

@@ -17,13 +17,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
+use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS, READER};
 use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
 use berth_shim::{Placement, ShimLauncher};
 use berth_storage::Storage;
 use berth_store::Db;
 use berth_sys::systemd::listeners;
+use berth_types::task::{self, Subject};
 use berth_types::{Caller, InstallId, Timestamp, chain};
 use berth_unpack::Unpacker;
 use hyper::Request;
@@ -46,6 +47,13 @@ const WORKERS: usize = 2;
 const BLOCKING: usize = POOL_THREADS + 200;
 
 fn main() -> ExitCode {
+    // Started by the engine itself, for what it must not do itself.
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| name == READER)
+    {
+        return berth_container::reader();
+    }
     let config = match config::read(std::env::args_os()) {
         Ok(Asked::Run(config)) => config,
         Ok(Asked::Validated) => {
@@ -126,6 +134,8 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     Storage::expect_database(&config.data_root, &database).map_err(report)?;
     let agrees = |id, commits| Storage::expect_root(&config.data_root, id, commits);
     let db = Db::open_if(&database, agrees).map_err(report)?;
+    // Whoever has the database has the sockets, and may be asked from here on what takes so long.
+    let _lane = Lane::open(&config.sockets, rest::alone);
     let storage =
         Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
@@ -161,7 +171,9 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
         cpus: host.cpus,
         swap_limit: host.support.swap,
     };
-    let networks = open_networks(&config, db.install_id()).await?;
+    let networks = task::begin("open-networks", Subject::Engine)
+        .run(open_networks(&config, db.install_id()))
+        .await?;
     let events = db.events().clone();
     let (containers, boot) = Containers::open(Deps {
         db: db.clone(),
@@ -242,7 +254,7 @@ async fn open_networks(config: &Config, install_id: InstallId) -> anyhow::Result
         firewall: options.firewall,
         spares: config.spares.networks,
     };
-    tokio::task::spawn_blocking(move || Networks::open(wanted))
+    tokio::task::spawn_blocking(task::blocking(move || Networks::open(wanted)))
         .await
         .context("the default network was not set up")
 }
@@ -292,7 +304,6 @@ async fn listen(config: &Config, passed: Vec<UnixListener>, api: Api) -> anyhow:
         tracing::info!("API listen on unix://{}", path.display());
         listeners.push(listener);
     }
-    let _lane = Lane::open(&config.sockets, rest::alone);
     let _pidfile = Pidfile::write(&config.pidfile)?;
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();

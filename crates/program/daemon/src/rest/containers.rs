@@ -71,8 +71,14 @@ impl ContainersApi {
         }
         self.containers
             .check(&caller, &wire.config.image, name.as_deref())?;
+        let sources = convert::mounts::expected(&wire.host_config);
         let mut request = convert::create_request(name, wire, version, &self.config)?;
         request.owner = owner;
+        if !sources.is_empty()
+            && let Some(source) = self.containers.first_missing(sources).await?
+        {
+            return Err(convert::mounts::missing(&source));
+        }
         let created = self.containers.create(&caller, request).await?;
         let answer = ContainerCreateResponse {
             id: created.id.to_string(),

@@ -4,7 +4,7 @@ mod commit;
 mod create;
 mod image;
 mod inspect;
-mod mounts;
+pub mod mounts;
 mod network;
 mod summary;
 mod update;
