@@ -15,7 +15,7 @@ use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 
 use super::attach;
-use super::convert::{self, ImageNames};
+use super::convert::{self, ImageNames, Listed};
 use super::error::{ApiError, ApiResult};
 use super::logs;
 use super::reply;
@@ -24,7 +24,7 @@ use super::terminals;
 use crate::config::Config;
 use crate::http::{Body, channel, full};
 
-/// Containers of a list that are described before others have a turn.
+/// Entries of a list that are made before others have a turn.
 const AT_ONCE: usize = 64;
 
 /// The containers router.
@@ -219,29 +219,30 @@ impl ContainersApi {
             list.truncate(limit);
         }
         let now = berth_types::Timestamp::now();
-        let size = call.query.switch("size");
-        let containers = self.containers.clone();
         let mut names = ImageNames::new(&self.images, &call.caller);
-        let mut part = move |records: &[Arc<Record>]| -> Vec<_> {
-            let summary = |r: &Arc<Record>| convert::summary(r, &containers, &mut names, now, size);
-            records.iter().map(summary).collect()
-        };
-        let list = if size {
-            counted(true, move || part(&list)).await?
-        } else {
-            let mut summaries = Vec::with_capacity(list.len());
-            for records in list.chunks(AT_ONCE) {
-                summaries.extend(part(records));
-                // A long list holds no other request up.
+        let containers = self.containers.clone();
+        if call.query.switch("size") {
+            let each =
+                move |r: &Arc<Record>| convert::summary(r, &containers, &mut names, now, true);
+            let list = counted(true, move || -> Vec<_> { list.iter().map(each).collect() });
+            let list = list.await?;
+            let shape = shape::container_summary;
+            return Ok(reply::shaped_list(&list, call.version, shape));
+        }
+        let mut listed = Listed::new(&containers, names, call.version, now);
+        let mut made = 0;
+        for (at, record) in list.iter().enumerate() {
+            made += usize::from(!listed.push(record));
+            if at == 0 {
+                listed.expect(list.len(), record);
+            }
+            if made >= AT_ONCE {
+                made = 0;
+                // A long list that is not ready yet holds no other request up.
                 tokio::task::yield_now().await;
             }
-            summaries
-        };
-        Ok(reply::shaped_list(
-            &list,
-            call.version,
-            shape::container_summary,
-        ))
+        }
+        Ok(reply::json_text(StatusCode::OK, listed.finish()))
     }
 }
 

@@ -14,6 +14,11 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // Wire types have text keys and no floats, so they always serialise.
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
+    json_text(status, bytes)
+}
+
+/// A JSON document that is there as bytes.
+pub fn json_text(status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(full(bytes));
     *response.status_mut() = status;
     response
