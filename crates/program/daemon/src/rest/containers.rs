@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use berth_api::berth::{OWNER_QUERY, TIMINGS_HEADER, TimingPhase, Timings};
+use berth_api::berth::{OWNER_QUERY, TIMINGS_HEADER, TimingPhase};
 use berth_api::container::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
 use berth_api::version::NEWEST;
 use berth_api::{Filters, decode, shape};
@@ -11,7 +11,6 @@ use berth_container::{Containers, Filter, Record, Report, WaitCondition};
 use berth_image::Images;
 use berth_types::{ErrorKind, Scope, task};
 use bytes::Bytes;
-use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 
 use super::attach;
@@ -93,19 +92,11 @@ impl ContainersApi {
         let mut response = done(&report);
         if timed && !report.unchanged {
             let phases = report.phases.into_iter();
-            let timings = Timings {
-                total_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-                phases: phases
-                    .map(|p| TimingPhase {
-                        name: p.name,
-                        us: p.us,
-                    })
-                    .collect(),
-            };
-            let text = serde_json::to_string(&timings).unwrap_or_default();
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().insert(TIMINGS_HEADER, value);
-            }
+            let phases = phases.map(|p| TimingPhase {
+                name: p.name,
+                us: p.us,
+            });
+            reply::timed(&mut response, begun, phases.collect());
         }
         Ok(response)
     }
