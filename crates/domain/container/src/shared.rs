@@ -29,6 +29,7 @@ use crate::machine;
 use crate::parents::{self, Parents};
 use crate::record::Record;
 use crate::spec::HostFacts;
+use crate::stats::Machine;
 use crate::tables;
 use crate::threads::Threads;
 
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
     pub freezer: Busy,
     pub index: RwLock<Index>,
+    /// What samples of all containers share.
+    pub machine: Machine,
     /// What removals leave for after their replies.
     pub behind: Arc<Behind>,
     /// How far the containers' tasks are with looking for their runs.
@@ -135,6 +138,7 @@ impl Shared {
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
+            machine: Machine::default(),
             behind: Arc::default(),
             search: watch::Sender::default(),
             swept: watch::Sender::new(false),

@@ -7,6 +7,7 @@ mod host;
 mod http;
 mod neighbour;
 mod rest;
+mod workers;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -40,8 +41,6 @@ use rest::{
     SystemApi,
 };
 
-/// Threads that run requests. What blocks runs elsewhere.
-const WORKERS: usize = 2;
 /// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
 /// again as two hundred requests need for logs, imports and counting. Made when needed only.
 const BLOCKING: usize = POOL_THREADS + 200;
@@ -104,12 +103,7 @@ fn run(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
         "the engine makes namespaces and mounts and has to run as root"
     );
     host::raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(BLOCKING)
-        .enable_all()
-        .build()
-        .context("cannot start the engine's threads")?;
+    let runtime = workers::runtime(BLOCKING).context("cannot start the engine's threads")?;
     let served = runtime.block_on(serve(config, passed));
     // A thread that hangs in the kernel is not waited for: it goes with the process.
     runtime.shutdown_background();

@@ -61,8 +61,17 @@ impl Cgroup {
     /// When it is missing from a tree, or no control groups are mounted.
     pub fn open(path: &str) -> Result<Self, CgroupError> {
         let layout = Layout::detect().map_err(CgroupError::Detect)?;
+        Self::open_in(&layout, path, |_| true)
+    }
+
+    /// Opens the group in those trees of `layout` that are `wanted`.
+    fn open_in(
+        layout: &Layout,
+        path: &str,
+        wanted: impl Fn(&Tree) -> bool,
+    ) -> Result<Self, CgroupError> {
         let mut members = Vec::with_capacity(layout.trees.len());
-        for tree in layout.trees {
+        for tree in layout.trees.iter().filter(|tree| wanted(tree)).cloned() {
             let path = create::place(&tree, path)?;
             let directory = open_directory(&path).map_err(|source| CgroupError::Read {
                 path: path.clone(),
