@@ -23,7 +23,7 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 6] = [
+const SOAKS: [Soak; 7] = [
     Soak {
         name: "histories",
         run: histories::run,
@@ -31,6 +31,10 @@ const SOAKS: [Soak; 6] = [
     Soak {
         name: "groups",
         run: crate::vm::groups::soak,
+    },
+    Soak {
+        name: "reboot",
+        run: crate::vm::systemd::soak,
     },
     Soak {
         name: "full",

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use berth_sys::rustix::fs::{major, minor};
 use berth_types::oci::{Device, DeviceRule, Linux};
+use serde::{Deserialize, Serialize};
 
 use crate::error::ContainerError;
 use crate::record::{DeviceMapping, HostSettings};
@@ -112,13 +113,14 @@ pub(crate) fn check(asked: &DeviceMapping) -> Result<(), ContainerError> {
 }
 
 /// A node to make, and what may be done with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Node {
     device: Device,
     access: String,
 }
 
-/// Finds the nodes that were asked for on the host, as they are now.
+/// Finds the nodes that were asked for on the host, as they are now. It may hang: a reader does it
+/// ([`crate::files::reader`]).
 ///
 /// # Errors
 /// Docker's sentence, for what is not there or no device.

@@ -46,7 +46,7 @@ impl LaunchFault {
         Self::of(StartFailureKind::Internal, message)
     }
 
-    fn of(kind: StartFailureKind, message: impl Into<String>) -> Self {
+    pub(crate) fn of(kind: StartFailureKind, message: impl Into<String>) -> Self {
         Self {
             failure: StartFailure {
                 kind,
@@ -186,31 +186,6 @@ fn allow_volatile_again(work: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
-}
-
-/// Docker's `-v` makes a missing source directory; `--mount` refuses it. Their file systems are
-/// others' and may not answer: this is done before the launch, apart from it.
-pub(crate) fn make_bind_sources(record: &Record) -> Result<(), LaunchFault> {
-    for bind in &record.host.binds {
-        let source = Path::new(&bind.source);
-        if source.exists() {
-            continue;
-        }
-        let missing = |why: &str| {
-            LaunchFault::of(
-                StartFailureKind::BadMount,
-                format!(
-                    "invalid mount config for type \"bind\": bind source path does not exist: {}{why}",
-                    bind.source
-                ),
-            )
-        };
-        if bind.short.is_none() {
-            return Err(missing(""));
-        }
-        fs::create_dir_all(source).map_err(|e| missing(&format!(" and cannot be made: {e}")))?;
-    }
-    Ok(())
 }
 
 /// The intent to start: a directory that lives where the kernel's objects live, and is gone with
