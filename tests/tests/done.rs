@@ -14,7 +14,7 @@ const LEFT_FOR: Duration = Duration::from_secs(20);
 /// Rounds over one name, one address and one port.
 const ROUNDS: usize = 50;
 /// Of those in which four containers run.
-const LONG_ROUNDS: usize = 20;
+const LONG_ROUNDS: usize = 12;
 /// Of those with a client each, which costs more than all else.
 const CLIENT_ROUNDS: usize = 10;
 /// No monitors that wait for a container.
@@ -347,7 +347,10 @@ fn many_removals_settle_in_time() {
     let replied = Instant::now();
     // Not even for a moment.
     assert_eq!(others(&engine), idle);
-    assert_eq!(ask(&engine, "GET", "/containers/json?all=1", None), json!([]));
+    assert_eq!(
+        ask(&engine, "GET", "/containers/json?all=1", None),
+        json!([])
+    );
     settles(&engine);
     assert_eq!(on_disk(&engine), before);
     println!("nothing is left {:?} after the reply", replied.elapsed());
