@@ -6,6 +6,7 @@ mod config;
 mod host;
 mod http;
 mod neighbour;
+mod quiet;
 mod rest;
 
 use std::fs;
@@ -15,6 +16,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
@@ -44,8 +46,14 @@ const WORKERS: usize = 2;
 /// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
 /// again as two hundred requests need for logs, imports and counting. Made when needed only.
 const BLOCKING: usize = POOL_THREADS + 200;
+/// How long one of these without work is kept for the next.
+const IDLE_THREAD: Duration = Duration::from_secs(5);
+/// Arenas of the allocator: one for each of the threads that run requests. More serve nobody faster
+/// and keep more.
+const ARENAS: i32 = 2;
 
 fn main() -> ExitCode {
+    berth_sys::memory::bound_arenas(ARENAS);
     let config = match config::read(std::env::args_os()) {
         Ok(Asked::Run(config)) => config,
         Ok(Asked::Validated) => {
@@ -99,6 +107,7 @@ fn run(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()
         .context("cannot start the engine's threads")?;
@@ -162,6 +171,8 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     };
     let networks = open_networks(&config, db.install_id()).await?;
     let events = db.events().clone();
+    let stir = quiet::Stir::default();
+    tokio::spawn(quiet::give_back(stir.clone(), events.clone()));
     let (containers, boot) = Containers::open(Deps {
         db: db.clone(),
         storage: storage.clone(),
@@ -216,7 +227,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             config: Arc::clone(&config),
         },
     };
-    let served = listen(&config, passed, api).await;
+    let served = listen(&config, passed, api, stir).await;
     // Monitors that have no container go with the engine.
     let _ = tokio::task::spawn_blocking(move || launcher.close()).await;
     // So does the bridge if no container is on it.
@@ -272,7 +283,12 @@ fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", path.display()))
 }
 
-async fn listen(config: &Config, passed: Vec<UnixListener>, api: Api) -> anyhow::Result<()> {
+async fn listen(
+    config: &Config,
+    passed: Vec<UnixListener>,
+    api: Api,
+    stir: quiet::Stir,
+) -> anyhow::Result<()> {
     let group = group(config)?;
     let notifier = neighbour::notifier();
     let containers = api.containers.containers.clone();
@@ -294,9 +310,11 @@ async fn listen(config: &Config, passed: Vec<UnixListener>, api: Api) -> anyhow:
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
-        let api = api.clone();
-        let handler =
-            move |caller: Caller, request: Request<Incoming>| api.clone().handle(caller, request);
+        let (api, stir) = (api.clone(), stir.clone());
+        let handler = move |caller: Caller, request: Request<Incoming>| {
+            stir.note();
+            api.clone().handle(caller, request)
+        };
         servers.spawn(http::serve(listener, handler, stopped.clone()));
     }
     let mut terminate = signal(SignalKind::terminate())?;
