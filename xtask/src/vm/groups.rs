@@ -48,7 +48,7 @@ fn on(root: &Path, layout: &str) -> Result<Counts> {
         options.extend(["--module", module]);
     }
     // Without the processor's help the machine is a hundred times slower than this one.
-    options.extend(["--timeout", "420"]);
+    options.extend(["--timeout", "540"]);
     let guest = Guest {
         test: "control_groups",
         arguments: &[],

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::command::Output;
 use crate::engine::Engine;
+use crate::faults::Faults;
 
 /// A test that takes longer hangs. Generous: a virtual machine without KVM is slow.
 const TEST_LIMIT: Duration = Duration::from_secs(900);
@@ -18,6 +19,7 @@ pub struct EngineBuilder {
     pub(crate) data_root: Option<PathBuf>,
     pub(crate) network: bool,
     pub(crate) limit: Duration,
+    pub(crate) faults: Option<Faults>,
 }
 
 impl Default for EngineBuilder {
@@ -29,6 +31,7 @@ impl Default for EngineBuilder {
             data_root: None,
             network: false,
             limit: TEST_LIMIT,
+            faults: None,
         }
     }
 }
@@ -83,6 +86,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Calls of the engine fail when these are told to.
+    #[must_use]
+    pub fn faults(mut self, faults: &Faults) -> Self {
+        self.faults = Some(faults.clone());
         self
     }
 

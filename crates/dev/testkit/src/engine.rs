@@ -172,7 +172,11 @@ impl Engine {
         command
             .stdout(log.try_clone().expect("a file can be duplicated"))
             .stderr(log);
-        match command.spawn() {
+        let spawned = match &self.settings.faults {
+            Some(faults) => faults.listen_to(|| command.spawn()),
+            None => command.spawn(),
+        };
+        match spawned {
             Ok(child) => child,
             Err(error) => panic!("cannot start {}: {error}", command::shown(&command)),
         }

@@ -1,10 +1,10 @@
 //! Calls of the engine that fail when a test says so: the N-th one that wants room on the disk
 //! below a directory finds none, or the N-th sync fails.
 //!
-//! A filter on the test's thread (`berth_sys::seccomp::ask`) is inherited by the engine that the
-//! thread starts, and by its monitors and helpers. Before each call that may need room they wait
-//! for a thread of the test, which counts the calls over all of them, so that "the N-th" is one
-//! place in what the engine does, and lets them happen or fail.
+//! The engine is started by a thread with a filter (`berth_sys::seccomp::ask`), which it inherits,
+//! and its monitors and helpers do. Before each call that may need room they wait for another
+//! thread of the test, which counts the calls over all of them, so that "the N-th" is one place in
+//! what the engine does, and lets them happen or fail.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -34,12 +34,13 @@ const BY_DESCRIPTOR: [(&str, usize); 14] = [
     ("syncfs", 0),
 ];
 /// As a path in this argument, relative to the descriptor in the one before.
-const BY_PATH_AT: [(&str, usize); 6] = [
+const BY_PATH_AT: [(&str, usize); 7] = [
     ("openat", 1),
     ("mkdirat", 1),
     ("mknodat", 1),
     ("symlinkat", 2),
     ("linkat", 3),
+    ("renameat", 3),
     ("renameat2", 3),
 ];
 /// As a path in this argument.
@@ -51,6 +52,8 @@ const BY_PATH: [(&str, usize); 6] = [
     ("lsetxattr", 0),
     ("setxattr", 0),
 ];
+/// The helper that does nothing but write files of containers and layers.
+const UNPACKER: &str = "berth-unpack";
 const SYNCS: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
 /// Longest path that is read from a caller.
 const PATH_MAX: usize = 4096;
@@ -81,17 +84,25 @@ struct State {
     armed: Option<Armed>,
 }
 
-/// The calls of what this thread starts; see the module.
+/// The calls of an engine; see the module and [`crate::EngineBuilder::faults`].
 #[derive(Debug, Clone)]
 pub struct Faults(Arc<Mutex<State>>);
 
 impl Faults {
-    /// Listens, from now on and until the test's process ends, to what this thread starts. Only
-    /// calls on files below `directory` are counted.
+    /// Of files below `directory`; other calls are not counted. Nothing fails yet.
+    pub fn below(directory: &Path) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            below: directory.to_owned(),
+            armed: None,
+        })))
+    }
+
+    /// Runs `start` on a thread of its own, and listens to whatever that starts until this process
+    /// ends.
     ///
     /// # Panics
-    /// When the kernel has no such filters, or the thread has one.
-    pub fn watch(directory: &Path) -> Self {
+    /// When the kernel has no such filters.
+    pub(crate) fn listen_to<T: Send>(&self, start: impl FnOnce() -> T + Send) -> T {
         let calls: Vec<&str> = BY_DESCRIPTOR
             .iter()
             .chain(&BY_PATH_AT)
@@ -99,22 +110,25 @@ impl Faults {
             .map(|(name, _)| *name)
             .filter(|name| *name != "openat")
             .collect();
-        let faults = Self(Arc::new(Mutex::new(State {
-            below: directory.to_owned(),
-            armed: None,
-        })));
-        let other = faults.clone();
-        let (ready, listeners) = std::sync::mpsc::channel::<Listener>();
-        // Before the filter is there: this thread has to write to have another.
+        let faults = self.clone();
+        let (listening, listeners) = std::sync::mpsc::channel::<Listener>();
         thread::spawn(move || {
             if let Ok(listener) = listeners.recv() {
-                other.serve(&listener);
+                faults.serve(&listener);
             }
         });
-        let listener = Listener::install(&calls);
-        let listener = listener.expect("the kernel has seccomp filters that ask");
-        ready.send(listener).expect("the thread was just started");
-        faults
+        let started = thread::scope(|scope| {
+            let starter = scope.spawn(move || {
+                let listener = Listener::install(&calls);
+                let listener = listener.expect("the kernel has seccomp filters that ask");
+                listening
+                    .send(listener)
+                    .expect("the thread was just started");
+                start()
+            });
+            starter.join()
+        });
+        started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -171,7 +185,12 @@ impl Faults {
             }
         };
         let once = armed.fault != Fault::NoRoomFrom && !armed.failed.is_empty();
-        if !wanted || once || !file.starts_with(&*below) {
+        let caller = fs::read_to_string(format!("/proc/{}/comm", call.thread));
+        let caller = caller.unwrap_or_default();
+        let caller = caller.trim_end();
+        // What is unpacked into a container lies below a mount that is nowhere else.
+        let counts = file.starts_with(&*below) || caller == UNPACKER && file.is_absolute();
+        if !wanted || once || !counts {
             return Answer::Happen;
         }
         if armed.before > 0 {
