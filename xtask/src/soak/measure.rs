@@ -131,6 +131,8 @@ pub struct Held {
     pub private: u64,
     /// KiB that are mapped.
     pub resident: u64,
+    /// KiB that the allocator has handed out, as an engine tells; 0 of another process.
+    pub live: u64,
 }
 
 impl Held {
@@ -154,11 +156,32 @@ impl Held {
             threads: count("task")?,
             private: of("Anonymous:"),
             resident: of("Rss:"),
+            live: 0,
         })
     }
 
     pub fn of_engine(engine: &Engine) -> Result<Self> {
-        Self::of(engine.id().context("the engine runs")?)
+        let answer = ask(engine, "GET", "/berth/debug/memory", None, &[200])?;
+        let answer: Value = serde_json::from_slice(&answer).context("what lives")?;
+        let live = answer["live"].as_u64().context("bytes that live")?;
+        Ok(Self {
+            live: live / 1024,
+            ..Self::of(engine.id().context("the engine runs")?)?
+        })
+    }
+
+    /// What the engine holds as soon as that is `enough`, or what it holds when `limit` is over.
+    /// Asked once a second, which leaves an engine quiet.
+    pub fn once(engine: &Engine, limit: Duration, enough: impl Fn(&Self) -> bool) -> Result<Self> {
+        let end = Instant::now() + limit;
+        let (_stop, pause) = std::sync::mpsc::channel::<()>();
+        loop {
+            let held = Self::of_engine(engine)?;
+            if enough(&held) || Instant::now() >= end {
+                return Ok(held);
+            }
+            let _ = pause.recv_timeout(Duration::from_secs(1));
+        }
     }
 }
 
@@ -167,10 +190,11 @@ impl std::fmt::Display for Held {
         let mib = |kib: u64| kib as f64 / 1024.0;
         write!(
             f,
-            "{} descriptors, {} threads, {:.1} MiB private, {:.1} MiB resident",
+            "{} descriptors, {} threads, {:.1} MiB private, of which {:.1} live, {:.1} MiB resident",
             self.descriptors,
             self.threads,
             mib(self.private),
+            mib(self.live),
             mib(self.resident)
         )
     }

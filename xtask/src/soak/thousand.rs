@@ -31,6 +31,17 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// See [`LIMIT`].
 const LIMIT_OF_ONE: Duration = Duration::from_secs(2);
 
+/// KiB that the engine may hold for each container that runs.
+const KIB_OF_ONE: u64 = 20;
+/// KiB that it may hold beside, with the threads and the lists of the moment.
+const KIB_BESIDE: u64 = 12 << 10;
+/// KiB that it may hold when all are removed and it has become quiet.
+const KIB_AFTER: u64 = 15 << 10;
+/// How many more threads than at first it may have then.
+const THREADS_AFTER: u64 = 8;
+/// How soon after the last removal that is so.
+const QUIET: Duration = Duration::from_secs(25);
+
 const IMAGE: &str = "busybox:test";
 
 /// How long the list and single containers took to be read during a stage, and what part of that
@@ -99,12 +110,28 @@ fn many(count: u32, bridge: bool) -> Result<bool> {
 
     println!("{}", table(&stages));
     println!("engine, fresh: {fresh}\nengine, {count} running: {running}");
-    println!("engine, all removed: {}", Held::of_engine(&engine)?);
+    let removed = Held::of_engine(&engine)?;
+    let is_over = |held: &Held| gone(&fresh, held).is_ok();
+    let begun = Instant::now();
+    let quiet = Held::once(&engine, QUIET, is_over)?;
+    println!(
+        "engine, all removed: {removed}\nengine, {:.0} s later: {quiet}",
+        begun.elapsed().as_secs_f64()
+    );
+    let of_one = running.private.saturating_sub(fresh.private) as f64 / f64::from(count.max(1));
+    println!("each container that runs: {of_one:.1} KiB of the engine's");
     println!(
         "engine killed at {half} starts and started again: first answer after {:.0} ms, all that ran in reach after {:.0} ms",
         reach.0.as_secs_f64() * 1e3,
         reach.1.as_secs_f64() * 1e3
     );
+    let most = fresh.private + KIB_BESIDE + KIB_OF_ONE * u64::from(count);
+    ensure!(
+        running.private <= most,
+        "{count} containers run: {} KiB, and not {most} at most",
+        running.private
+    );
+    gone(&fresh, &quiet)?;
     engine.assert_consistent();
     let processes = |line: &String| !line.starts_with("process ");
     let left: Vec<String> = before
@@ -114,6 +141,22 @@ fn many(count: u32, bridge: bool) -> Result<bool> {
         .collect();
     ensure!(left.is_empty(), "something is left: {}", left.join(", "));
     Ok(true)
+}
+
+/// That the engine holds nothing any more of containers that were.
+fn gone(fresh: &Held, now: &Held) -> Result<()> {
+    ensure!(
+        now.private <= KIB_AFTER,
+        "all are removed: {} KiB, and not {KIB_AFTER} at most",
+        now.private
+    );
+    ensure!(
+        now.threads <= fresh.threads + THREADS_AFTER,
+        "all are removed: {} threads, {} at first",
+        now.threads,
+        fresh.threads
+    );
+    Ok(())
 }
 
 fn ask_run(engine: &Engine, bridge: bool) -> Result<()> {

@@ -18,6 +18,9 @@ pub const FSCK_PATH: &str = "/berth/fsck";
 /// Path of the list of what is in flight, below the version prefix: `GET /berth/debug/tasks`.
 pub const TASKS_PATH: &str = "/berth/debug/tasks";
 
+/// Path of [`Memory`], below the version prefix: `GET /berth/debug/memory`.
+pub const MEMORY_PATH: &str = "/berth/debug/memory";
+
 /// What the path of an API socket has behind it to make that of the socket which answers
 /// `GET /berth/debug/tasks`, and nothing else, when the engine itself does not.
 pub const LANE_SUFFIX: &str = ".debug";
@@ -110,6 +113,19 @@ pub struct TaskSummary {
     pub waited_us: u64,
     /// For how many microseconds more at most; none where the wait has no limit by its nature.
     pub left_us: Option<u64>,
+}
+
+/// What `GET /berth/debug/memory` shows: the engine's own memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Bytes that are allocated, modulo 4 GiB: what of it grows with the number of things done is
+    /// a leak.
+    pub live: u64,
+    /// Bytes in memory that are no file's: with them what the allocator keeps, and stacks.
+    pub held: u64,
+    /// How many pieces of work this life of the engine has begun.
+    pub tasks: u64,
 }
 
 /// Where the time of one request went.

@@ -10,19 +10,19 @@
 //! Reading ([`list`]) takes a lock for as long as it takes to copy pointers, which no work holds
 //! for longer than that either: the list is there when everything else stands still.
 
+mod future;
 mod registry;
 mod wait;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::{ContainerId, Scope};
 
-pub use registry::{InFlight, LISTED_MAX, list};
+pub use registry::{InFlight, LISTED_MAX, begun, list};
 use registry::{Place, REGISTRY};
 use wait::NO_LIMIT;
 pub use wait::Wait;
@@ -120,11 +120,8 @@ pub fn here<F: Future>(future: F) -> impl Future<Output = F::Output> {
 }
 
 /// Runs a future as a part of `task`, where there is one.
-pub async fn within<F: Future>(task: Option<Task>, future: F) -> F::Output {
-    match task {
-        Some(task) => task.run(future).await,
-        None => future.await,
-    }
+pub fn within<F: Future>(task: Option<Task>, future: F) -> impl Future<Output = F::Output> {
+    future::Within::new(task, future)
 }
 
 /// Takes the current task along to the thread that runs `work`. From now until that begins, the
@@ -160,9 +157,12 @@ pub fn waits(wait: Wait, limit: Option<Duration>) -> Waits {
 }
 
 /// As [`waits`], around a future.
-pub async fn waiting<F: Future>(wait: Wait, limit: Option<Duration>, future: F) -> F::Output {
-    let _waits = waits(wait, limit);
-    future.await
+pub fn waiting<F: Future>(
+    wait: Wait,
+    limit: Option<Duration>,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    future::Waiting::new(wait, limit, future)
 }
 
 /// Takes a lock. Where somebody else has it, the current task waits for `wait`. What a thread that
@@ -180,13 +180,8 @@ pub fn lock<T>(mutex: &Mutex<T>, wait: Wait) -> MutexGuard<'_, T> {
 
 impl Task {
     /// Runs a future as this task, and keeps the task listed until it is over.
-    pub async fn run<F: Future>(self, future: F) -> F::Output {
-        let mut future = pin!(future);
-        std::future::poll_fn(|context| {
-            let _here = self.enter();
-            future.as_mut().poll(context)
-        })
-        .await
+    pub fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        within(Some(self), future)
     }
 
     /// Makes this the thread's task until the guard is dropped.

@@ -26,7 +26,7 @@ use crate::inflight;
 use crate::lifecycle::{Done, Effect, End, Input, Launched, Lifecycle, Now, Refused};
 use crate::machine;
 use crate::network;
-use crate::record::{Phase, Record};
+use crate::record::{Phase, Record, State};
 use crate::shared::Shared;
 use crate::signal;
 use crate::sources;
@@ -43,7 +43,7 @@ mod parked;
 use doubt::Doubt;
 pub(crate) use handle::Handle;
 pub use handle::Report;
-use handle::Request;
+use handle::{Mail, Request};
 use link::{Link, Word, next_word};
 use parked::Parked;
 
@@ -54,13 +54,14 @@ const SOON: Duration = Duration::from_millis(50);
 
 struct Actor {
     shared: Arc<Shared>,
-    record: Record,
+    /// Shared with the snapshot, until it is changed.
+    record: Arc<Record>,
     life: Lifecycle,
     task: Option<Arc<dyn Task>>,
     link: Option<Link>,
     parked: Vec<Parked>,
     publish: watch::Sender<Arc<Record>>,
-    requests: mpsc::Receiver<(Option<task::Task>, Request)>,
+    requests: mpsc::Receiver<Mail>,
     failure: Option<ContainerError>,
     unrecorded: Unrecorded,
     /// How often a record was written, or tried to be.
@@ -90,7 +91,8 @@ pub(crate) enum Origin {
 /// Starts the actor of a container.
 pub(crate) fn spawn(shared: Arc<Shared>, record: Record, origin: Origin) -> Handle {
     let (sender, requests) = mpsc::channel(MAILBOX);
-    let (publish, snapshot) = watch::channel(Arc::new(record.clone()));
+    let record = Arc::new(record);
+    let (publish, snapshot) = watch::channel(Arc::clone(&record));
     let connected = record.state.phase.is_live();
     let life = Lifecycle::new(
         record.state.clone(),
@@ -127,20 +129,25 @@ pub(crate) fn spawn(shared: Arc<Shared>, record: Record, origin: Origin) -> Hand
 impl Actor {
     async fn run(mut self, origin: Origin) {
         if origin == Origin::Boot {
-            self.take_up().await;
+            Box::pin(self.take_up()).await;
         }
+        // What is done is boxed: a container that rests, as most do, takes the memory of its waits
+        // and not that of the longest thing it may ever do.
         while self.life.state().phase != Phase::Removed {
             let deadline = self.life.deadline();
             tokio::select! {
                 // What has happened comes before what somebody wants to happen.
                 biased;
-                word = next_word(&mut self.link) => self.hear(word).await,
-                found = next_found(&mut self.looking) => self.take_found(found).await,
-                () = until(deadline) => self.internal(Input::Tick).await,
-                () = until(self.doubt.as_ref().map(|doubt| doubt.next)) => self.look_at_killed().await,
-                () = until(self.unrecorded.retry_at()) => drop(self.commit().await),
-                request = self.requests.recv() => match request {
-                    Some((asker, request)) => task::within(asker, self.serve(request)).await,
+                word = next_word(&mut self.link) => Box::pin(self.hear(word)).await,
+                found = next_found(&mut self.looking) => Box::pin(self.take_found(found)).await,
+                () = until(deadline) => Box::pin(self.internal(Input::Tick)).await,
+                () = until(self.doubt.as_ref().map(|doubt| doubt.next)) => Box::pin(self.look_at_killed()).await,
+                () = until(self.unrecorded.retry_at()) => drop(Box::pin(self.commit()).await),
+                mail = self.requests.recv() => match mail {
+                    Some(mail) => {
+                        let (asker, request) = *mail;
+                        Box::pin(task::within(asker, self.serve(request))).await;
+                    }
                     None => return,
                 },
             }
@@ -194,8 +201,8 @@ impl Actor {
             Found::OutOfReach { silent } => {
                 if !phase.is_live() {
                     begin_unseen(&mut self.life, machine::date());
-                    self.record.state = self.life.state().clone();
-                    self.publish.send_replace(Arc::new(self.record.clone()));
+                    self.note_state();
+                    self.publish.send_replace(Arc::clone(&self.record));
                 }
                 self.silent = silent;
                 let pause = looked.map_or(Duration::ZERO, |looked| looked.next_pause());
@@ -274,7 +281,7 @@ impl Actor {
                 .life
                 .step(input.clone(), Instant::now())
                 .map_err(|refused| self.refusal(refused))?;
-            let before = std::mem::replace(&mut self.record.state, self.life.state().clone());
+            let before = self.note_state();
             let Done::Effects(list) = done else { continue };
             report.unchanged = false;
             let news = events::of_step(&before, &input, &list, &self.record.state, stopping);
@@ -291,12 +298,21 @@ impl Actor {
         if attempts == self.attempts && self.unrecorded.is_so() {
             self.perform(Effect::Commit).await;
         }
-        self.publish.send_replace(Arc::new(self.record.clone()));
+        self.publish.send_replace(Arc::clone(&self.record));
         report.phases = std::mem::take(&mut self.phases);
         match self.failure.take() {
             Some(error) => Err(error),
             None => Ok(report),
         }
+    }
+
+    /// Brings the record to the state that the life is in. Returns the one before.
+    fn note_state(&mut self) -> State {
+        if self.record.state == *self.life.state() {
+            return self.record.state.clone();
+        }
+        let state = &mut Arc::make_mut(&mut self.record).state;
+        std::mem::replace(state, self.life.state().clone())
     }
 
     fn refusal(&self, refused: Refused) -> ContainerError {
@@ -384,7 +400,7 @@ impl Actor {
             Err(fault) => return self.launch_failed(fault),
         };
         let shared = Arc::clone(&self.shared);
-        let record = self.record.clone();
+        let record = Arc::clone(&self.record);
         let parked = std::mem::take(&mut self.parked);
         let (wants, ends): (Vec<_>, Vec<OwnedFd>) = parked
             .into_iter()
@@ -520,9 +536,9 @@ impl Actor {
 
     async fn rename(&mut self, name: String) -> Result<(), ContainerError> {
         self.request(Input::Change).await?;
-        let old = update::rename(&self.shared, &mut self.record, name).await?;
+        let old = update::rename(&self.shared, Arc::make_mut(&mut self.record), name).await?;
         self.unrecorded.note(true, Instant::now());
-        self.publish.send_replace(Arc::new(self.record.clone()));
+        self.publish.send_replace(Arc::clone(&self.record));
         events::publish(
             &self.shared,
             &self.record,
@@ -534,10 +550,11 @@ impl Actor {
 
     async fn update(&mut self, change: &Change) -> Result<Vec<String>, ContainerError> {
         self.request(Input::Change).await?;
-        let warnings = update::update(&self.shared, &mut self.record, change).await?;
+        let warnings =
+            update::update(&self.shared, Arc::make_mut(&mut self.record), change).await?;
         self.unrecorded.note(true, Instant::now());
         self.life.set_policy(self.record.host.restart);
-        self.publish.send_replace(Arc::new(self.record.clone()));
+        self.publish.send_replace(Arc::clone(&self.record));
         events::publish(&self.shared, &self.record, "update", &[]);
         Ok(warnings)
     }
@@ -552,7 +569,7 @@ impl Actor {
             tracing::warn!(%id, %error, "runtime directory not cleared");
         }
         self.life.place(None);
-        self.record.state.endpoint = None;
+        self.note_state();
         if std::mem::take(&mut self.connected) {
             network::announce(&self.shared, &self.record, "disconnect");
         }
@@ -590,5 +607,23 @@ pub(crate) fn now() -> Now {
     Now {
         date: machine::date(),
         instant: Instant::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Of a thousand containers most rest.
+    #[test]
+    fn a_container_that_rests_takes_little() {
+        let task = size_of_future(|(actor, origin): (Actor, Origin)| actor.run(origin));
+        assert!(task <= 2048, "the task of a container takes {task} bytes");
+        let mail = size_of::<Mail>();
+        assert!(mail <= 8, "each slot of its mailbox takes {mail} bytes");
     }
 }

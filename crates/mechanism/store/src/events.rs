@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use berth_types::{Scope, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Events that are kept, and that a listener may fall behind: Docker's number.
 pub const RING: usize = 256;
@@ -80,6 +80,7 @@ struct Shared {
     ring: Mutex<Ring>,
     /// The number of the next event: wakes who listens.
     news: watch::Sender<u64>,
+    stir: Notify,
 }
 
 /// The newest events.
@@ -97,6 +98,7 @@ impl Default for Events {
             shared: Arc::new(Shared {
                 ring: Mutex::default(),
                 news: watch::Sender::new(0),
+                stir: Notify::new(),
             }),
         }
     }
@@ -119,6 +121,13 @@ impl Events {
         };
         // Two that publish at the same time may pass each other here.
         self.shared.news.send_modify(|news| *news = next.max(*news));
+        self.shared.stir.notify_one();
+    }
+
+    /// Resolves when something was told since the last call, for one who wants to know no more: it
+    /// does not count among those who listen.
+    pub async fn stirred(&self) {
+        self.shared.stir.notified().await;
     }
 
     /// The events that are still kept, oldest first, and all that come after them: none is

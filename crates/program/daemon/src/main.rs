@@ -6,6 +6,7 @@ mod config;
 mod host;
 mod http;
 mod neighbour;
+mod quiet;
 mod rest;
 mod workers;
 
@@ -44,6 +45,9 @@ use rest::{
 /// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
 /// again as two hundred requests need for logs, imports and counting. Made when needed only.
 const BLOCKING: usize = POOL_THREADS + 200;
+/// Arenas of the allocator: one for each of the threads that run requests. More serve nobody faster
+/// and keep more.
+const ARENAS: i32 = 2;
 
 fn main() -> ExitCode {
     // Started by the engine itself, for what it must not do itself.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     {
         return berth_container::reader();
     }
+    berth_sys::memory::bound_arenas(ARENAS);
     let config = match config::read(std::env::args_os()) {
         Ok(Asked::Run(config)) => config,
         Ok(Asked::Validated) => {
@@ -169,6 +174,8 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
         .run(open_networks(&config, db.install_id()))
         .await?;
     let events = db.events().clone();
+    let stir = quiet::Stir::default();
+    tokio::spawn(quiet::give_back(stir.clone(), events.clone()));
     let (containers, boot) = Containers::open(Deps {
         db: db.clone(),
         storage: storage.clone(),
@@ -223,7 +230,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             config: Arc::clone(&config),
         },
     };
-    let served = listen(&config, passed, api).await;
+    let served = listen(&config, passed, api, stir).await;
     // Monitors that have no container go with the engine.
     let _ = tokio::task::spawn_blocking(move || launcher.close()).await;
     // So does the bridge if no container is on it.
@@ -281,7 +288,12 @@ fn make_dir(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", path.display()))
 }
 
-async fn listen(config: &Config, passed: Vec<UnixListener>, api: Api) -> anyhow::Result<()> {
+async fn listen(
+    config: &Config,
+    passed: Vec<UnixListener>,
+    api: Api,
+    stir: quiet::Stir,
+) -> anyhow::Result<()> {
     let group = group(config)?;
     let notifier = neighbour::notifier();
     let containers = api.containers.containers.clone();
@@ -302,9 +314,11 @@ async fn listen(config: &Config, passed: Vec<UnixListener>, api: Api) -> anyhow:
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
-        let api = api.clone();
-        let handler =
-            move |caller: Caller, request: Request<Incoming>| api.clone().handle(caller, request);
+        let (api, stir) = (api.clone(), stir.clone());
+        let handler = move |caller: Caller, request: Request<Incoming>| {
+            stir.note();
+            api.clone().handle(caller, request)
+        };
         servers.spawn(http::serve(listener, handler, stopped.clone()));
     }
     let mut terminate = signal(SignalKind::terminate())?;

@@ -8,6 +8,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use berth_sys::precedence::precede;
 use tokio::runtime::{Builder, Runtime};
@@ -19,6 +20,8 @@ const WORKERS: usize = 2;
 const NICE: i32 = -10;
 /// Their slices, nanoseconds: requests are shorter than that.
 const SLICE: u64 = 1_000_000;
+/// How long a thread for what blocks is kept without work.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// The engine's threads: the workers, and up to `blocking` others for what blocks, made when
 /// needed only.
@@ -31,6 +34,7 @@ pub fn runtime(blocking: usize) -> io::Result<Runtime> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(blocking)
+        .thread_keep_alive(IDLE)
         .enable_all()
         .on_thread_start(move || {
             // The workers are the first ones: nobody has asked for another thread yet.

@@ -134,6 +134,11 @@ pub struct InFlight {
     pub left: Option<Duration>,
 }
 
+/// How many tasks were begun in this process: who looks twice sees how busy it is.
+pub fn begun() -> u64 {
+    REGISTRY.numbers.load(Ordering::Relaxed)
+}
+
 /// The tasks that `scope` may see, oldest first, and how many there are that are not listed.
 pub fn list(scope: &Scope) -> (Vec<InFlight>, usize) {
     let mut list = Vec::new();

@@ -52,10 +52,14 @@ pub(crate) enum Request {
     ),
 }
 
+/// A request, with the task that it is a part of. Boxed, for a mailbox has its slots before there is
+/// anything to put in.
+pub(super) type Mail = Box<(Option<task::Task>, Request)>;
+
 /// How others reach one container.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    pub(super) requests: mpsc::Sender<(Option<task::Task>, Request)>,
+    pub(super) requests: mpsc::Sender<Mail>,
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Record>>,
 }
@@ -105,8 +109,8 @@ impl Handle {
         let (answer, result) = oneshot::channel();
         let _waits = task::waits(Wait::Container, Some(patience));
         let asked = async {
-            let request = (task::current(), request(answer));
-            let sent = self.requests.send(request).await;
+            let mail = Box::new((task::current(), request(answer)));
+            let sent = self.requests.send(mail).await;
             sent.map_err(|_| self.gone())?;
             result.await.map_err(|_| self.gone())
         };

@@ -1,7 +1,9 @@
 //! What a monitor says without being asked.
 
+use std::future::poll_fn;
+use std::io;
+
 use berth_shim::protocol::{Decoder, Event};
-use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
 use crate::lifecycle::End;
@@ -13,6 +15,17 @@ const LINK_READ: usize = 4096;
 pub(super) struct Link {
     pub stream: UnixStream,
     pub decoder: Decoder,
+}
+
+impl Link {
+    /// Takes what there is to read; how many bytes that were. The buffer is on the stack for that
+    /// long: in the future that waits, every container that runs would have one.
+    fn read(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; LINK_READ];
+        let n = self.stream.try_read(&mut buffer)?;
+        self.decoder.push(&buffer[..n]);
+        Ok(n)
+    }
 }
 
 /// What a monitor says without being asked.
@@ -28,7 +41,6 @@ pub(super) async fn next_word(link: &mut Option<Link>) -> Word {
     let Some(link) = link else {
         return std::future::pending().await;
     };
-    let mut buffer = [0; LINK_READ];
     loop {
         match link.decoder.event() {
             Ok(Some(Event::Exited(record))) => return Word::End(Some(End::Recorded(record))),
@@ -37,9 +49,11 @@ pub(super) async fn next_word(link: &mut Option<Link>) -> Word {
             Ok(Some(Event::ExecExited(_))) => continue,
             Err(_) => return Word::End(None),
         }
-        match link.stream.read(&mut buffer).await {
+        let readable = poll_fn(|context| link.stream.poll_read_ready(context)).await;
+        match readable.and_then(|()| link.read()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => return Word::End(None),
-            Ok(n) => link.decoder.push(&buffer[..n]),
+            Ok(_) => {}
         }
     }
 }

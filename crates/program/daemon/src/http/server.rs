@@ -193,7 +193,10 @@ async fn connection<H, F>(
     // leaves.
     let service = service_fn(move |request: Request<Incoming>| {
         let task = task::begin_for(caller.scope.clone(), "request", line(&request));
-        let (answer, requests) = (handler(caller.clone(), request), Arc::clone(&requests));
+        // Boxed, or else it is in what is spawned twice: as what that is given, and as what it
+        // awaits.
+        let answer = Box::pin(handler(caller.clone(), request));
+        let requests = Arc::clone(&requests);
         tokio::spawn(task.run(async move {
             let _place = task::waiting(Wait::Turn, None, requests.acquire_owned()).await;
             answer.await

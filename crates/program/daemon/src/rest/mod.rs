@@ -13,6 +13,7 @@ mod image_changes;
 mod images;
 mod life;
 mod logs;
+mod memory;
 mod moment;
 mod networks;
 mod pull;

@@ -19,6 +19,7 @@ use super::exec::ExecApi;
 use super::files::FilesApi;
 use super::images::ImagesApi;
 use super::life::LifeApi;
+use super::memory;
 use super::networks::NetworksApi;
 use super::reply;
 use super::system::SystemApi;
@@ -152,6 +153,8 @@ impl Api {
         self.route(&method, &parts, call).await
     }
 
+    // A request takes the memory of the largest of these for as long as it lasts: the two that are
+    // larger than the others by far are boxed.
     async fn route(&self, method: &Method, parts: &[&str], call: Call) -> ApiResult {
         match (method.as_str(), parts) {
             ("GET" | "HEAD", ["_ping"]) => Ok(self.system.ping(method)),
@@ -159,11 +162,12 @@ impl Api {
             ("GET", ["info"]) => self.system.info(&call).await,
             ("GET", ["berth", "fsck"]) => self.system.fsck(&call).await,
             ("GET", ["berth", "debug", "tasks"]) => Ok(tasks::answer(&call.caller.scope)),
+            ("GET", ["berth", "debug", "memory"]) => memory::answer(&call.caller.scope),
             ("GET", ["berth", "terminals"]) => self.containers.terminals(&call).await,
             ("OPTIONS", _) => Ok(reply::bare(StatusCode::OK)),
 
             ("GET", ["containers", "json"]) => self.containers.list(&call).await,
-            ("POST", ["containers", "create"]) => self.containers.create(call).await,
+            ("POST", ["containers", "create"]) => Box::pin(self.containers.create(call)).await,
             ("GET", ["containers", id, "json"]) => self.containers.inspect(&call, id).await,
             ("GET", ["containers", id, "logs"]) => self.containers.logs(&call, id).await,
             ("POST", ["containers", id, "start"]) => self.containers.start(call, id).await,
@@ -218,7 +222,7 @@ impl Api {
             ("GET", ["images", name @ .., "get"]) if !name.is_empty() => {
                 self.images.save(&call, vec![name.join("/")]).await
             }
-            ("POST", ["commit"]) => self.containers.commit(call).await,
+            ("POST", ["commit"]) => Box::pin(self.containers.commit(call)).await,
 
             ("GET", ["networks"]) => self.networks.list(&call),
             ("GET", ["networks", id]) => self.networks.inspect(&call, id),
