@@ -149,7 +149,7 @@ fn kept_entries_say_what_new_ones_do() {
     step(&["commit", "odd", "busybox:test"], &[("www", "Image", &id)]);
     step(&["rm", "-f", "www"], &[]);
 
-    let both = list_names(&engine, "&filters={\"label\":[\"c\"]}");
+    let both = list_names(&engine, "&filters=%7B%22label%22%3A%5B%22c%22%5D%7D");
     assert_eq!(both, ["/odd"]);
     assert_eq!(list_names(&engine, "&limit=1"), ["/again"]);
     // What another engine finds on the disk.
