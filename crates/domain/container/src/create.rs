@@ -8,6 +8,7 @@ use berth_types::{ContainerId, Digest, LayerId, Scope, Timestamp};
 
 use crate::devices;
 use crate::error::ContainerError;
+use crate::forms::Forms;
 use crate::limits;
 use crate::record::{Bind, HostSettings, Network, Record, Settings, State};
 use crate::signal;
@@ -88,6 +89,7 @@ pub fn record(
         settings,
         host,
         state: State::created(),
+        forms: Forms::default(),
     };
     if record.command().first().is_none_or(String::is_empty) {
         return Err(invalid(

@@ -25,6 +25,7 @@ mod exec;
 mod execution;
 mod files;
 mod filters;
+mod forms;
 mod fsck;
 mod groups;
 mod hostfiles;
@@ -68,6 +69,7 @@ pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
 pub use files::reader::{NAME as READER, main as reader};
 pub use files::{ChangeKind, CopyIn, Exported, FileChange, Files, FilesError, Outgoing, PathFacts};
+pub use forms::{Form, Forms};
 pub use fsck::Finding;
 pub use hostfiles::HOST_GATEWAY;
 pub use images::CommitRequest;
@@ -76,6 +78,7 @@ pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
 pub use network::{exposed, parse_exposed};
+pub use parents::{leave_own_group, make_own_group};
 pub use record::{
     Bind, DeviceMapping, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase,
     Record, RestartPolicy, Restarts, Settings, State,

@@ -106,7 +106,37 @@ impl Drop for Kept<'_> {
     }
 }
 
+/// Makes the engine's own group `group` with the levels above it, each written down first.
+///
+/// # Errors
+/// As [`Parents::make`].
+pub fn make_own_group(exec_root: &Path, group: &str) -> Result<(), ContainerError> {
+    let inside = format!("{group}/");
+    Parents::default()
+        .make(&notes(exec_root), &inside)
+        .map(drop)
+}
+
+/// Takes away what of it was made by an engine, as far as it is empty, when the engine ends.
+pub fn leave_own_group(exec_root: &Path, group: &str) {
+    Parents::default().leave(&notes(exec_root), &format!("{group}/"));
+}
+
+/// Where groups are written down that the engine makes above those of containers.
+pub(crate) fn notes(exec_root: &Path) -> PathBuf {
+    exec_root.join("groups")
+}
+
 impl Parents {
+    /// With the levels of the engine's own group, which stay as long as it.
+    pub(crate) fn below(own: &str) -> Self {
+        let levels = levels_above(&format!("{own}/")).unwrap_or_default();
+        let wanted = levels.into_iter().map(|level| (level, 1)).collect();
+        Self {
+            wanted: Mutex::new(wanted),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, usize>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }

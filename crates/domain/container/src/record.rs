@@ -8,6 +8,8 @@ use berth_types::launch::ProcessIdentity;
 use berth_types::{ContainerId, Digest, LayerId, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::forms::Forms;
+
 /// One container. Readers get it as an immutable snapshot; only the container's actor writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -33,6 +35,9 @@ pub struct Record {
     pub host: HostSettings,
     /// Where it is in its life.
     pub state: State,
+    /// What fronts have made of this snapshot.
+    #[serde(skip)]
+    pub forms: Forms,
 }
 
 impl Record {

@@ -26,9 +26,10 @@ use crate::files::busy::Busy;
 use crate::files::reader::Readers;
 use crate::filters::Filters;
 use crate::machine;
-use crate::parents::Parents;
+use crate::parents::{self, Parents};
 use crate::record::Record;
 use crate::spec::HostFacts;
+use crate::stats::Machine;
 use crate::tables;
 use crate::threads::Threads;
 
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
     pub freezer: Busy,
     pub index: RwLock<Index>,
+    /// What samples of all containers share.
+    pub machine: Machine,
     /// What removals leave for after their replies.
     pub behind: Arc<Behind>,
     /// How far the containers' tasks are with looking for their runs.
@@ -125,16 +128,17 @@ impl Shared {
             gate: RwLock::default(),
             launcher: deps.launcher,
             exec_root: deps.exec_root,
+            parents: Parents::below(&deps.facts.cgroup_parent),
             facts: deps.facts,
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
-            parents: Parents::default(),
             threads: Threads::default(),
             readers: Readers::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
+            machine: Machine::default(),
             behind: Arc::default(),
             search: watch::Sender::default(),
             swept: watch::Sender::new(false),
@@ -160,7 +164,7 @@ impl Shared {
 
     /// Where the groups are written down that are made for containers with parents of their own.
     pub(crate) fn parent_notes(&self) -> PathBuf {
-        self.exec_root.join("groups")
+        parents::notes(&self.exec_root)
     }
 
     pub(crate) fn read_index(&self) -> std::sync::RwLockReadGuard<'_, Index> {

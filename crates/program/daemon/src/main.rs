@@ -7,6 +7,7 @@ mod host;
 mod http;
 mod neighbour;
 mod rest;
+mod workers;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -40,8 +41,6 @@ use rest::{
     SystemApi,
 };
 
-/// Threads that run requests. What blocks runs elsewhere.
-const WORKERS: usize = 2;
 /// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
 /// again as two hundred requests need for logs, imports and counting. Made when needed only.
 const BLOCKING: usize = POOL_THREADS + 200;
@@ -104,12 +103,7 @@ fn run(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
         "the engine makes namespaces and mounts and has to run as root"
     );
     host::raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(BLOCKING)
-        .enable_all()
-        .build()
-        .context("cannot start the engine's threads")?;
+    let runtime = workers::runtime(BLOCKING).context("cannot start the engine's threads")?;
     let served = runtime.block_on(serve(config, passed));
     // A thread that hangs in the kernel is not waited for: it goes with the process.
     runtime.shutdown_background();
@@ -132,7 +126,8 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
 
     let database = config.data_root.join("meta.db");
     Storage::expect_database(&config.data_root, &database).map_err(report)?;
-    let db = Db::open(&database).map_err(report)?;
+    let agrees = |id, commits| Storage::expect_root(&config.data_root, id, commits);
+    let db = Db::open_if(&database, agrees).map_err(report)?;
     // Whoever has the database has the sockets, and may be asked from here on what takes so long.
     let _lane = Lane::open(&config.sockets, rest::alone);
     let storage =
@@ -151,7 +146,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             launcher = launcher.placed_by(Arc::clone(scopes) as Arc<dyn Placement>);
         }
         None => {
-            make_cgroup(&cgroup_parent);
+            make_cgroup(&config.exec_root, &cgroup_parent);
             host.look_at_groups(&cgroup_parent);
         }
     }
@@ -234,8 +229,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     // So does the bridge if no container is on it.
     let _ = tokio::task::spawn_blocking(move || networks.close()).await;
     // The levels above the containers go with the last of them.
-    berth_sys::cgroup::remove_if_empty(&cgroup_parent);
-    berth_sys::cgroup::remove_if_empty(&config.groups.parent);
+    berth_container::leave_own_group(&config.exec_root, &cgroup_parent);
     served
 }
 
@@ -266,10 +260,13 @@ fn report(error: impl std::error::Error) -> anyhow::Error {
 
 /// Makes the control group that the containers' groups go into, so that no start has to. Where
 /// that fails, starts try it again and say why.
-fn make_cgroup(path: &str) {
+fn make_cgroup(exec_root: &Path, path: &str) {
     use berth_sys::cgroup::Cgroup;
     if Cgroup::open(path).is_ok() {
         return;
+    }
+    if let Err(error) = berth_container::make_own_group(exec_root, path) {
+        tracing::warn!("{}", chain(&error));
     }
     if let Err(error) = Cgroup::create(path, &berth_types::oci::Resources::default()) {
         tracing::warn!("{}", chain(&error));

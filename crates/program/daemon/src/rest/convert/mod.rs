@@ -4,6 +4,7 @@ mod commit;
 mod create;
 mod image;
 mod inspect;
+mod listed;
 pub mod mounts;
 mod network;
 mod summary;
@@ -15,5 +16,6 @@ pub use image::{
     history_item, image_filter, image_inspect, image_prune_filter, image_summary, removal_items,
 };
 pub use inspect::inspect;
+pub use listed::Listed;
 pub use summary::{ImageNames, summary};
 pub use update::{change, restart_policy};
