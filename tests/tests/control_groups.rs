@@ -4,6 +4,11 @@
 //! `cargo xtask ci` runs this once more in a virtual machine with the other version; every step is
 //! there for that, and so few.
 
+#[path = "control_groups/devices.rs"]
+mod devices;
+#[path = "control_groups/parents.rs"]
+mod parents;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -410,3 +410,44 @@ fn a_damaged_record_does_not_keep_the_engine_from_starting() {
     assert!(db.write(mend).is_ok());
     drop(db);
 }
+
+/// Killed at each step of the start and of the end of a container whose group has a parent of its
+/// own: the next engine removes what was made for it.
+#[test]
+fn no_parent_of_a_group_is_left() {
+    let mut engine = Engine::with_busybox();
+    let before = engine.census();
+    let notes = |engine: &Engine| {
+        let notes = fs::read_dir(engine.exec_root().join("groups"));
+        notes.into_iter().flatten().count()
+    };
+    let own = notes(&engine);
+    let last = "parent.made:3";
+    for failpoint in berth_container::PARENT_FAILPOINTS.iter().chain(&[last]) {
+        // An orderly end would take the engine's own group away, and the start make it again.
+        engine.kill9();
+        engine.set_env("BERTH_FAILPOINT", Some(failpoint));
+        engine.start_again();
+        let flags = ["run", "--name", "victim", "--network", "none"];
+        let rest = ["--cgroup-parent", "a/b", "--rm", "busybox:test", "true"];
+        let cut_off = engine.docker(&[&flags[..], &rest].concat());
+        assert_eq!(
+            engine.wait_for_end(),
+            128 + 9,
+            "{failpoint} was not reached: {cut_off}"
+        );
+        engine.set_env("BERTH_FAILPOINT", None);
+        engine.start_again();
+        settle(&engine);
+        if state(&engine, "victim").is_some() {
+            engine.docker(&["rm", "--force", "victim"]).ok();
+        }
+        let difference = before.difference(&engine.census());
+        let left: Vec<_> = difference
+            .iter()
+            .filter(|l| l.contains(" cgroup "))
+            .collect();
+        assert!(left.is_empty(), "{failpoint}: {left:?}");
+        assert_eq!(notes(&engine), own, "{failpoint}");
+    }
+}

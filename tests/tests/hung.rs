@@ -164,3 +164,45 @@ fn what_hangs_is_answered_for_and_holds_up_nobody_else() {
         (status(&engine, "frozen") == "exited").then_some(())
     });
 }
+
+/// What waits in a file system that does not answer is no part of the engine: that dies at once,
+/// the next one has all that it needs, and what waits goes when the file system does.
+#[test]
+fn an_engine_that_is_killed_leaves_nothing_locked_behind_a_copy_that_hangs() {
+    let mut engine = Engine::with_busybox();
+    let mut files = sink(&engine);
+    run(&engine, "other", &[], "sleep 1000");
+    let copy = engine.docker_beside(&["cp", "stuck:/hung/data", "-"]);
+    let late = engine.docker_beside(&["start", "late"]);
+    // The program's read, the copy's look, and that of the start.
+    files.wait_for_victims(3);
+    let waits = |line: &&str| line.contains("files to answer");
+    wait_until("it is told what they wait for", LIMIT, || {
+        let told = engine.berth(&["debug", "tasks"]);
+        (told.stdout.lines().filter(waits).count() >= 2).then_some(())
+    });
+    let processes = engine.processes().into_iter();
+    let readers = processes.filter(|(_, line)| line.contains("berth-files"));
+    assert!(readers.count() >= 2, "{:#?}", engine.processes());
+    // Returns when the parent is told of the end, which a thread that hangs would put off.
+    engine.kill9();
+    assert_ne!(copy.finish().status, 0);
+    assert_ne!(late.finish().status, 0);
+    engine.start_again();
+
+    assert_eq!(listed(&engine), 3);
+    assert_eq!(status(&engine, "stuck"), "running");
+    assert_eq!(status(&engine, "late"), "created");
+    use_another(&engine);
+    engine.docker(&["exec", "other", "true"]).ok();
+    engine.docker(&["cp", "other:/etc/passwd", "-"]).ok();
+    engine.docker(&["rm", "--force", "other", "late"]).ok();
+    files.release();
+    engine.docker(&["rm", "--force", "stuck"]).ok();
+    let gone = || {
+        let line = |(_, line): &(u32, String)| line.contains("berth-files");
+        (!engine.processes().iter().any(line)).then_some(())
+    };
+    wait_until("who looked for the dead engine is gone", LIMIT, gone);
+    engine.assert_consistent();
+}

@@ -91,10 +91,11 @@ impl Root {
         fs::write(&database, &self.whole).unwrap();
     }
 
-    /// The engine refuses with these words, and touches nothing that the database knew.
+    /// The engine refuses with these words, and touches nothing: neither what the database knew nor a
+    /// byte of what is in its place.
     #[track_caller]
-    fn refuses_root(&self, what: &str, words: &[&str]) {
-        let before = self.files();
+    fn refuses(&self, what: &str, words: &[&str]) {
+        let before = (self.files(), fs::read(self.database()).ok());
         let refused = EngineBuilder::new().data_root(&self.root).refused();
         let said = &refused.stderr;
         assert_eq!(refused.status, 1, "{what}: {said}");
@@ -103,16 +104,9 @@ impl Root {
         for word in [&[&*root][..], words].concat() {
             assert!(said.contains(word), "{what}: no {word:?} in: {said}");
         }
-        assert!(before == self.files(), "{what}: something was touched");
-    }
-
-    /// As [`Root::refuses_root`], and what is in the database's place is left as it is, too.
-    #[track_caller]
-    fn refuses(&self, what: &str, words: &[&str]) {
-        let before = fs::read(self.database()).ok();
-        self.refuses_root(what, words);
-        let after = fs::read(self.database()).ok();
-        assert!(before == after, "{what}: the database was touched");
+        let after = (self.files(), fs::read(self.database()).ok());
+        assert!(before.0 == after.0, "{what}: something was touched");
+        assert!(before.1 == after.1, "{what}: the database was touched");
     }
 
     fn with_schema(&self, schema: u64) {
@@ -155,9 +149,11 @@ fn what_is_not_the_database_of_the_root_is_refused() {
         put(&root.whole[..length]);
         root.refuses(&format!("{length} bytes of it"), &damaged);
     }
-    // Behind a whole header redb notes in it that it has looked.
-    put(&root.whole[..8192]);
-    root.refuses_root("8192 bytes of it", &damaged);
+    // Behind a whole header there is enough for a recovery to begin.
+    for length in [8192, 16384, root.whole.len() / 2, root.whole.len() - 4096] {
+        put(&root.whole[..length]);
+        root.refuses(&format!("{length} bytes of it"), &damaged);
+    }
     put(&vec![0; root.whole.len()]);
     root.refuses("nothing but zeros", &damaged);
     put(b"some text, and no database");
@@ -181,7 +177,7 @@ fn what_is_not_the_database_of_the_root_is_refused() {
     root.refuses("none", &["is missing", "put the database back"]);
     assert!(!database.exists(), "a new one was made");
     drop(Db::open(&database).unwrap());
-    root.refuses_root(
+    root.refuses(
         "another's",
         &[
             "belongs to the database with install id",
@@ -192,13 +188,13 @@ fn what_is_not_the_database_of_the_root_is_refused() {
     let identity = root.root.join("install-id");
     let id = fs::read(&identity).unwrap();
     fs::remove_file(&identity).unwrap();
-    root.refuses_root(
+    root.refuses(
         "a root without identity",
         &["install-id is missing", "write that id into it"],
     );
     fs::write(&identity, id).unwrap();
     put(&root.earlier);
-    root.refuses_root("an old copy", &["is an old copy", "put the newest back"]);
+    root.refuses("an old copy", &["is an old copy", "put the newest back"]);
 
     // And with the right one everything is there.
     root.restore();

@@ -3,9 +3,12 @@
 //! takes a minute to boot; each step leaves the machine to the next.
 
 use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use berth_testkit::{busybox_rootfs_tar, program, wait_until};
@@ -22,10 +25,7 @@ const POLITE: &str = "trap 'echo asked; exit 7' TERM; while :; do sleep 1 & wait
 
 #[test]
 fn the_engine_is_a_good_service() {
-    assert!(
-        std::env::var_os(THROWAWAY).is_some(),
-        "this test shuts the machine down: run it by `cargo xtask ci`"
-    );
+    assert_throwaway();
     install();
     the_socket_starts_the_engine();
     let id = a_container_is_in_its_scope();
@@ -34,8 +34,64 @@ fn the_engine_is_a_good_service() {
     a_killed_engine_comes_back(&id);
     no_scope_is_left(&id);
     a_scope_is_stopped_by_hand();
+    a_scope_is_in_the_slice_that_was_asked_for();
     another_driver_finds_what_runs();
+    a_port_answers_while_the_engine_is_restarted();
+    containers_for_the_next_boot();
     the_machine_goes_down();
+    the_next_engine_returns_them();
+}
+
+/// The first of two boots with the data root on a disk: what the second finds is made, and the
+/// machine goes down with it.
+#[test]
+fn before_a_reboot() {
+    assert_throwaway();
+    install();
+    configure("{}");
+    the_socket_starts_the_engine();
+    containers_for_the_next_boot();
+    begin_web();
+    await_web();
+    the_machine_goes_down();
+    fs::write("/run/let-go", "").unwrap();
+}
+
+/// The second boot: systemd starts the engine, which returns what shall come back; then a client
+/// starts it, after it was stopped, by the socket.
+#[test]
+fn after_a_reboot() {
+    assert_throwaway();
+    install();
+    configure("{}");
+    run(&["systemctl", "start", "berth.socket", "berth.service"]);
+    assert_returned();
+    await_web();
+    let engine = main_process();
+    run(&["systemctl", "stop", "berth.service"]);
+    assert_eq!(property("berth.service", "ActiveState"), "inactive");
+    let web = inspect("web", "{{.State.Status}}");
+    assert_eq!(web, "running", "a client's question starts the engine");
+    assert_ne!(main_process(), engine);
+    berth(&["system", "fsck"]);
+    berth(&[
+        "rm",
+        "--force",
+        "always",
+        "unless",
+        "failing",
+        "by-person",
+        "deaf",
+        "web",
+    ]);
+    assert_eq!(left_scopes(), "");
+}
+
+fn assert_throwaway() {
+    assert!(
+        std::env::var_os(THROWAWAY).is_some(),
+        "this test shuts the machine down: run it by `cargo xtask ci` or `cargo xtask soak reboot`"
+    );
 }
 
 /// Runs a program to its end: its standard output.
@@ -272,6 +328,26 @@ fn a_scope_is_stopped_by_hand() {
     berth(&["rm", "byhand"]);
 }
 
+/// `--cgroup-parent` names a slice, which systemd makes.
+fn a_scope_is_in_the_slice_that_was_asked_for() {
+    let client = program("berth");
+    let create = [client.to_str().unwrap(), "-H", SOCKET, "create"];
+    let flags = ["--cgroup-parent", "/jobs", IMAGE, "true"];
+    let (status, said) = attempt(&[&create[..], &flags].concat());
+    let sentence = "cgroup-parent for systemd cgroup should be a valid slice named as";
+    assert!(status != 0 && said.contains(sentence), "{said}");
+    let flags = ["--cgroup-parent", "jobs-batch.slice", "--memory", "64m"];
+    let id = begin("sliced", &flags, POLITE);
+    let unit = format!("berth-{id}.scope");
+    assert_eq!(property(&unit, "Slice"), "jobs-batch.slice");
+    let scope = Path::new(GROUPS).join(format!("jobs.slice/jobs-batch.slice/{unit}"));
+    assert_eq!(read(scope.join("container/memory.max")), "67108864");
+    berth(&["pause", "sliced"]);
+    berth(&["unpause", "sliced"]);
+    berth(&["rm", "--force", "sliced"]);
+    assert!(!scope.exists(), "the scope of what was removed");
+}
+
 /// A container keeps the group that it was started in.
 fn another_driver_finds_what_runs() {
     let id = begin("older", &["--memory", "64m"], POLITE);
@@ -284,7 +360,8 @@ fn another_driver_finds_what_runs() {
     berth(&["update", "--memory", "32m", "--memory-swap", "-1", "older"]);
     assert_eq!(read(scope(&id).join("container/memory.max")), "33554432");
     let newer = begin("newer", &[], POLITE);
-    configure(r#"{"bridge": "none"}"#);
+    // Here and below with the network.
+    configure("{}");
     run(&["systemctl", "restart", "berth.service"]);
     berth(&["pause", "newer"]);
     berth(&["system", "fsck"]);
@@ -294,6 +371,77 @@ fn another_driver_finds_what_runs() {
     assert_eq!(run(&["sh", "-c", &find]), "");
 }
 
+/// A bridged container with a published port, which serves a page.
+fn begin_web() {
+    let serve = "mkdir /www; echo here > /www/index.html; exec httpd -f -p 80 -h /www";
+    let flags = [
+        "--name",
+        "web",
+        "--publish",
+        "8080:80",
+        "--restart",
+        "always",
+        "--stop-timeout",
+        "1",
+    ];
+    berth(
+        &[
+            &["run", "--detach"],
+            &flags[..],
+            &[IMAGE, "/bin/sh", "-c", serve],
+        ]
+        .concat(),
+    );
+}
+
+/// Waits until the published port answers.
+#[track_caller]
+fn await_web() {
+    wait_until("the port answers", LIMIT, || ask().ok());
+}
+
+/// Fetches the page from the published port by a new connection.
+fn ask() -> io::Result<()> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    if page.contains("here") {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, page))
+}
+
+/// Every new connection is answered before, while and after the engine is another; and with none.
+fn a_port_answers_while_the_engine_is_restarted() {
+    begin_web();
+    await_web();
+    let over = AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut asked = 0;
+            while !over.load(Ordering::SeqCst) {
+                ask().unwrap_or_else(|error| panic!("after {asked} answers: {error}"));
+                asked += 1;
+            }
+            asked
+        });
+        run(&["systemctl", "restart", "berth.service"]);
+        over.store(true, Ordering::SeqCst);
+        client.join().expect("every connection was answered")
+    });
+    println!("{asked} connections were answered during the restart");
+    assert!(asked > 1);
+    run(&["systemctl", "stop", "berth.service"]);
+    assert_eq!(main_process(), "0");
+    ask().expect("the port answers without an engine");
+    assert_eq!(main_process(), "0");
+    berth(&["rm", "--force", "web"]);
+    ask().expect_err("nobody is there any more");
+}
+
 /// Shutdown waits for this unit, and this unit for the test: everything else has been stopped then,
 /// in its order, and the data root is still there.
 const HOLD: &str = "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\n\
@@ -301,22 +449,31 @@ const HOLD: &str = "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\n\
     [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nTimeoutStopSec=180\n\
     ExecStop=sh -c 'until [ -e /run/let-go ]; do sleep 0.2; done'\n";
 
-/// Containers end in their own way and are recorded so; those that shall come back with the next
-/// engine do.
-fn the_machine_goes_down() {
+/// What comes back by itself after the machine was down, and what does not.
+const EXPECTED: [(&str, &str); 5] = [
+    ("always", "running"),
+    ("unless", "running"),
+    ("by-person", "exited"),
+    ("failing", "running"),
+    ("deaf", "exited"),
+];
+
+fn containers_for_the_next_boot() {
     let policy = |policy| ["--restart", policy];
-    let always = begin("always", &policy("always"), POLITE);
+    begin("always", &policy("always"), POLITE);
     begin("unless", &policy("unless-stopped"), POLITE);
     begin("by-person", &policy("unless-stopped"), POLITE);
     begin("failing", &policy("on-failure"), POLITE);
     let signal = ["--stop-signal", "INT", "--stop-timeout", "1"];
-    let deaf = begin(
-        "deaf",
-        &signal,
-        "trap 'echo heard' INT; while :; do sleep 1; done",
-    );
+    let deaf = "trap 'echo heard' INT; while :; do sleep 1; done";
+    begin("deaf", &signal, deaf);
     begin("passing", &["--rm"], POLITE);
     berth(&["stop", "by-person"]);
+}
+
+/// Containers end in their own way and are recorded so, before the engine ends.
+fn the_machine_goes_down() {
+    let [always, deaf] = ["always", "deaf"].map(|name| inspect(name, "{{.Id}}"));
     let programs = program("berthd").parent().unwrap().display().to_string();
     fs::write(
         "/etc/systemd/system/hold.service",
@@ -342,36 +499,33 @@ fn the_machine_goes_down() {
     let log = read(format!("/var/lib/berth/containers/{deaf}/{deaf}-json.log"));
     assert!(log.contains("heard"), "its own signal came first: {log}");
     assert_eq!(left_scopes(), "");
+}
 
+/// Those that shall come back do, with the next engine.
+fn the_next_engine_returns_them() {
     let mut next = next_engine();
-    let expected = [
-        ("always", "running"),
-        ("unless", "running"),
-        ("by-person", "exited"),
-        ("failing", "running"),
-        ("deaf", "exited"),
-    ];
-    for (name, state) in expected {
-        wait_until(&format!("{name} is {state}"), LIMIT, || {
-            (inspect(name, "{{.State.Status}}") == state).then_some(())
-        });
-    }
-    let (status, said) = attempt(&[
-        program("berth").to_str().unwrap(),
-        "-H",
-        SOCKET,
-        "inspect",
-        "passing",
-    ]);
-    assert_ne!(status, 0, "{said}");
-    for (name, state) in expected {
-        if state == "running" {
-            berth(&["rm", "--force", name]);
-        }
+    assert_returned();
+    for (name, _) in EXPECTED {
+        berth(&["rm", "--force", name]);
     }
     let _ = next.kill();
     let _ = next.wait();
     fs::write("/run/let-go", "").unwrap();
+}
+
+#[track_caller]
+fn assert_returned() {
+    for (name, state) in EXPECTED {
+        wait_until(&format!("{name} is {state}"), LIMIT, || {
+            (inspect(name, "{{.State.Status}}") == state).then_some(())
+        });
+    }
+    let facts = "{{.State.Pid}} {{.State.ExitCode}} {{.State.Error}}";
+    assert_eq!(inspect("deaf", facts).trim_end(), "0 137");
+    assert_eq!(inspect("by-person", facts).trim_end(), "0 7");
+    let client = program("berth");
+    let (status, said) = attempt(&[client.to_str().unwrap(), "-H", SOCKET, "inspect", "passing"]);
+    assert_ne!(status, 0, "{said}");
 }
 
 /// The engine of the next boot: systemd makes no scopes any more in this one.

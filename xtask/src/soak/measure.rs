@@ -35,6 +35,11 @@ impl Latencies {
         sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
     }
 
+    /// The value in the middle, in milliseconds.
+    pub fn median(&self) -> f64 {
+        self.percentile(0.5)
+    }
+
     /// `p50 / p99 / most (n)` in milliseconds.
     pub fn cell(&self) -> String {
         if self.0.is_empty() {

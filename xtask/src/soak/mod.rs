@@ -1,6 +1,7 @@
 //! `cargo xtask soak NAME [OPTIONS]`: the long forms of tests that `ci` runs bounded. Each is a
 //! row of [`SOAKS`]; none has a place in `ci`.
 
+mod full;
 mod histories;
 mod measure;
 mod power;
@@ -22,7 +23,7 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 5] = [
+const SOAKS: [Soak; 7] = [
     Soak {
         name: "histories",
         run: histories::run,
@@ -30,6 +31,14 @@ const SOAKS: [Soak; 5] = [
     Soak {
         name: "groups",
         run: crate::vm::groups::soak,
+    },
+    Soak {
+        name: "reboot",
+        run: crate::vm::systemd::soak,
+    },
+    Soak {
+        name: "full",
+        run: full::run,
     },
     Soak {
         name: "power",

@@ -12,7 +12,7 @@ use crate::counts::Counts;
 /// What the default network and its published ports use of the kernel. A module that is not there
 /// is asked for when a rule needs it, and every such question repeats those before it: that took
 /// forty of them, and the engine three quarters of a minute to start.
-const MODULES: [&str; 8] = [
+pub const MODULES: [&str; 8] = [
     "bridge",
     "veth",
     "nft_chain_nat",

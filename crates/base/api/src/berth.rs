@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Request header of `POST /containers/{id}/start` by which a client asks for [`Timings`]; the
-/// answer carries them as JSON in a header of the same name.
+/// Request header of `POST /containers/{id}/start`, and of whatever is read with `GET`, by which a
+/// client asks for [`Timings`]; the answer carries them as JSON in a header of the same name.
 pub const TIMINGS_HEADER: &str = "berth-timings";
 
 /// Query parameter of `POST /containers/create` by which the administrator says who owns the new
@@ -128,7 +128,7 @@ pub struct Memory {
     pub tasks: u64,
 }
 
-/// Where the time of one start went.
+/// Where the time of one request went.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timings {

@@ -49,6 +49,11 @@ impl ApiVersion {
         Self { major, minor }
     }
 
+    /// One number for each version, for tables.
+    pub const fn number(self) -> u32 {
+        (self.major as u32) << 16 | self.minor as u32
+    }
+
     /// Reads the version of a request's path, with or without its `v`, and refuses one outside
     /// [`MIN`] to [`NEWEST`].
     pub fn of_request(text: &str) -> Result<Self, VersionError> {

@@ -13,6 +13,7 @@ mod reference;
 mod size;
 mod timestamp;
 
+pub mod keys;
 pub mod launch;
 pub mod oci;
 pub mod task;

@@ -472,6 +472,19 @@ impl Engine {
         http::request(&self.socket(), method, path, body)
     }
 
+    /// Reads something, and how long the engine says that its part of it took.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, ends before its answer does, or says nothing of its time.
+    pub fn try_read(&self, path: &str) -> std::io::Result<(Response, Duration)> {
+        let asked = [("berth-timings", "1")];
+        let answer = http::exchange_with(&self.socket(), "GET", path, &asked, None)?;
+        let said = answer.header("berth-timings").unwrap_or_default();
+        let said: serde_json::Value = serde_json::from_str(said)?;
+        let own = said["total_us"].as_u64().unwrap_or_default();
+        Ok((answer, Duration::from_micros(own)))
+    }
+
     /// Mounts a file system where the engine sees it that stops answering when it is told to.
     ///
     /// # Panics

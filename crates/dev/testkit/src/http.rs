@@ -69,10 +69,27 @@ pub fn exchange(
     path: &str,
     body: Option<(&str, &[u8])>,
 ) -> std::io::Result<Response> {
+    exchange_with(socket, method, path, &[], body)
+}
+
+/// As [`exchange`], with header fields of the caller's own.
+///
+/// # Errors
+/// As [`exchange`].
+pub fn exchange_with(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<(&str, &[u8])>,
+) -> std::io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
     if let Some((kind, body)) = body {
         head.push_str(&format!(
             "Content-Type: {kind}\r\nContent-Length: {}\r\n",

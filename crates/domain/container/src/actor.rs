@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use berth_shim::Task;
 use berth_shim::protocol::Decoder;
-use berth_types::launch::{Phase as TimedPhase, StartFailure};
+use berth_types::launch::{Phase as TimedPhase, ProcessIdentity, StartFailure};
 use berth_types::task;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
@@ -29,15 +29,18 @@ use crate::network;
 use crate::record::{Phase, Record, State};
 use crate::shared::Shared;
 use crate::signal;
+use crate::sources;
 use crate::terminals;
 use crate::threads::Work;
 use crate::unrecorded::Unrecorded;
 use crate::update::{self, Change};
 
+mod doubt;
 mod handle;
 mod link;
 mod parked;
 
+use doubt::Doubt;
 pub(crate) use handle::Handle;
 pub use handle::Report;
 use handle::{Mail, Request};
@@ -46,8 +49,6 @@ use parked::Parked;
 
 /// Requests that wait for one container. A client past this waits in its own connection.
 const MAILBOX: usize = 32;
-/// How long the sources of bind mounts may take to answer.
-const SOURCES_PATIENCE: Duration = Duration::from_secs(20);
 /// After what was done to a run out of reach, until it is looked at again.
 const SOON: Duration = Duration::from_millis(50);
 
@@ -69,6 +70,10 @@ struct Actor {
     looking: Option<Looking>,
     /// Whether a monitor that is looked for is silent, rather than of another language.
     silent: bool,
+    /// What is not known of a program that was killed.
+    doubt: Option<Doubt>,
+    /// A monitor that was killed and may not be dead.
+    undead: Option<ProcessIdentity>,
     /// Whether others were told that the container is on its network.
     connected: bool,
     phases: Vec<TimedPhase>,
@@ -109,6 +114,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, record: Record, origin: Origin) -> Hand
         attempts: 0,
         looking: None,
         silent: false,
+        doubt: None,
+        undead: None,
         connected,
         phases: Vec::new(),
     };
@@ -134,6 +141,7 @@ impl Actor {
                 word = next_word(&mut self.link) => Box::pin(self.hear(word)).await,
                 found = next_found(&mut self.looking) => Box::pin(self.take_found(found)).await,
                 () = until(deadline) => Box::pin(self.internal(Input::Tick)).await,
+                () = until(self.doubt.as_ref().map(|doubt| doubt.next)) => Box::pin(self.look_at_killed()).await,
                 () = until(self.unrecorded.retry_at()) => drop(Box::pin(self.commit()).await),
                 mail = self.requests.recv() => match mail {
                     Some(mail) => {
@@ -182,7 +190,10 @@ impl Actor {
                 self.internal(Input::Started(launched)).await;
                 self.adopt_group().await;
             }
-            Found::Over(end) => self.internal(Input::Ended(end)).await,
+            Found::Over(end) => {
+                let end = self.as_seen(end);
+                self.internal(Input::Ended(end)).await;
+            }
             Found::Missed(end) => {
                 begin_unseen(&mut self.life, end_of(&end));
                 self.internal(Input::Ended(end)).await;
@@ -381,9 +392,13 @@ impl Actor {
     }
 
     async fn launch(&mut self) -> Input {
-        if let Err(fault) = self.bind_sources().await {
+        if let Err(fault) = self.no_other_monitor() {
             return self.launch_failed(fault);
         }
+        let nodes = match sources::make(&self.shared, &self.record).await {
+            Ok(nodes) => nodes,
+            Err(fault) => return self.launch_failed(fault),
+        };
         let shared = Arc::clone(&self.shared);
         let record = Arc::clone(&self.record);
         let parked = std::mem::take(&mut self.parked);
@@ -391,7 +406,7 @@ impl Actor {
             .into_iter()
             .map(|p| (p.want, OwnedFd::from(p.far_end)))
             .unzip();
-        let launch = move || effects::launch(&shared, &record, wants, ends);
+        let launch = move || effects::launch(&shared, &record, nodes, wants, ends);
         match self.on_thread("start the program", launch).await {
             Ok(Ok((task, mut phases, endpoint))) => {
                 self.connected = true;
@@ -405,18 +420,6 @@ impl Actor {
             Ok(Err(fault)) => self.launch_failed(fault),
             Err(_) => self.launch_failed(LaunchFault::internal("the launch was interrupted")),
         }
-    }
-
-    /// Makes sure of the sources of bind mounts. A launch is not begun that would hang in one.
-    async fn bind_sources(&self) -> Result<(), LaunchFault> {
-        if self.record.host.binds.is_empty() {
-            return Ok(());
-        }
-        let record = Arc::clone(&self.record);
-        let work = Work::with_files(record.id, "look at the sources of the mounts");
-        let look = move || effects::make_bind_sources(&record);
-        let looked = self.shared.threads.run(work.within(SOURCES_PATIENCE), look);
-        looked.await.map_err(LaunchFault::from)?
     }
 
     fn launch_failed(&mut self, fault: LaunchFault) -> Input {
@@ -449,10 +452,12 @@ impl Actor {
             // A program that has just ended cannot be signalled; its end is on its way.
             tracing::debug!(%id, number, %error, "signal not delivered");
         }
+        if number == signal::KILL {
+            self.doubt(false);
+        }
     }
 
-    /// Sends a signal to a program whose monitor does not answer, by its record. What has to die
-    /// takes a monitor along that would not tell of it.
+    /// Sends a signal to a program whose monitor does not answer, by its record.
     fn signal_unreached(&mut self, number: i32) {
         let state = self.life.state();
         let Some(init) = state.init.filter(|init| init.pid != 0) else {
@@ -460,13 +465,11 @@ impl Actor {
             self.failure.get_or_insert(ContainerError::Conflict(why));
             return;
         };
-        let monitor = state
-            .monitor
-            .filter(|_| self.silent && number == signal::KILL);
-        for process in [Some(init), monitor].into_iter().flatten() {
-            if let Err(error) = effects::signal(process, number) {
-                tracing::debug!(id = %self.record.id, number, %error, "signal not delivered");
-            }
+        if let Err(error) = effects::signal(init, number) {
+            tracing::debug!(id = %self.record.id, number, %error, "signal not delivered");
+        }
+        if self.silent && number == signal::KILL {
+            self.doubt(true);
         }
         self.look_after(SOON);
     }
@@ -483,12 +486,12 @@ impl Actor {
             }
             end.unwrap_or_else(|| effects::end_without_word(&shared, id))
         };
-        self.on_thread("record the end", settle)
-            .await
-            .unwrap_or_else(|_| End::Unseen {
-                at: machine::date(),
-                reason: "the engine could not find out how the container ended".to_owned(),
-            })
+        let end = self.on_thread("record the end", settle).await;
+        let end = end.unwrap_or_else(|_| End::Unseen {
+            at: machine::date(),
+            reason: "the engine could not find out how the container ended".to_owned(),
+        });
+        self.as_seen(end)
     }
 
     /// Freezes the container's processes or lets them go on, and says whether that is done.
@@ -557,9 +560,8 @@ impl Actor {
     }
 
     async fn clear_runtime(&mut self) {
-        self.task = None;
-        self.link = None;
-        self.looking = None;
+        (self.task, self.link) = (None, None);
+        (self.looking, self.doubt) = (None, None);
         let shared = Arc::clone(&self.shared);
         let id = self.record.id;
         let clear = move || effects::clear_runtime(&shared, id);
@@ -620,7 +622,7 @@ mod tests {
     #[test]
     fn a_container_that_rests_takes_little() {
         let task = size_of_future(|(actor, origin): (Actor, Origin)| actor.run(origin));
-        assert!(task <= 2048, "the task of a container takes {task} bytes");
+        assert!(task <= 3072, "the task of a container takes {task} bytes");
         let mail = size_of::<Mail>();
         assert!(mail <= 8, "each slot of its mailbox takes {mail} bytes");
     }

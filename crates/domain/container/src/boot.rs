@@ -17,6 +17,7 @@ use std::time::Duration;
 use berth_shim::{AdoptError, Task};
 use berth_store::Row;
 use berth_types::launch::ProcessIdentity;
+use berth_types::task::Subject;
 use berth_types::{ContainerId, Timestamp, chain, task};
 use tokio::task::JoinHandle;
 
@@ -144,7 +145,10 @@ impl Containers {
         let records = load(&shared, &mut report)?;
         let known: HashSet<ContainerId> = records.iter().map(|r| r.id).collect();
         let adopter = Arc::clone(&shared);
-        let records = machine::blocking(move || endpoints(&adopter, records));
+        let places = task::begin("take-up-places", Subject::Engine);
+        let records = places.run(async {
+            machine::blocking(task::blocking(move || endpoints(&adopter, records))).await
+        });
         let records = records.await.map_err(|_| ContainerError::ShuttingDown)?;
         shared
             .search
@@ -157,9 +161,10 @@ impl Containers {
             index.by_id.insert(id, handle);
         }
         let sweeper = Arc::clone(&shared);
-        report.swept = machine::blocking(move || sweep(&sweeper, &known))
-            .await
-            .map_err(|_| ContainerError::ShuttingDown)?;
+        let sweeping = task::begin("sweep", Subject::Engine).run(async {
+            machine::blocking(task::blocking(move || sweep(&sweeper, &known))).await
+        });
+        report.swept = sweeping.await.map_err(|_| ContainerError::ShuttingDown)?;
         shared.set_swept();
         let mut search = shared.search.subscribe();
         let over = search.wait_for(|search| search.sought == 0);
@@ -298,6 +303,7 @@ fn sweep(shared: &Shared, known: &HashSet<ContainerId>) -> usize {
             swept += 1;
         }
     }
+    shared.parents.sweep(&shared.parent_notes());
     sweep_network(shared, known, damaged);
     swept
 }

@@ -8,6 +8,7 @@ use berth_types::{ContainerId, Digest, LayerId, Scope, Timestamp};
 
 use crate::devices;
 use crate::error::ContainerError;
+use crate::forms::Forms;
 use crate::limits;
 use crate::record::{Bind, HostSettings, Network, Record, Settings, State};
 use crate::signal;
@@ -88,6 +89,7 @@ pub fn record(
         settings,
         host,
         state: State::created(),
+        forms: Forms::default(),
     };
     if record.command().first().is_none_or(String::is_empty) {
         return Err(invalid(
@@ -219,6 +221,7 @@ fn check_host(host: &HostSettings) -> Result<(), ContainerError> {
     for text in &host.device_rules {
         devices::parse(text)?;
     }
+    host.devices.iter().try_for_each(devices::check)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",

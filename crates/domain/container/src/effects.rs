@@ -20,12 +20,14 @@ use berth_types::launch::{
 };
 use berth_types::{ContainerId, chain};
 
+use crate::devices;
 use crate::error::ContainerError;
 use crate::groups;
 use crate::hostfiles;
 use crate::lifecycle::End;
 use crate::machine;
 use crate::network;
+use crate::parents::Kept;
 use crate::record::Record;
 use crate::scopes;
 use crate::shared::Shared;
@@ -44,7 +46,7 @@ impl LaunchFault {
         Self::of(StartFailureKind::Internal, message)
     }
 
-    fn of(kind: StartFailureKind, message: impl Into<String>) -> Self {
+    pub(crate) fn of(kind: StartFailureKind, message: impl Into<String>) -> Self {
         Self {
             failure: StartFailure {
                 kind,
@@ -72,6 +74,7 @@ pub(crate) type Launched = (Box<dyn Task>, Vec<TimedPhase>, Option<Endpoint>);
 pub(crate) fn launch(
     shared: &Shared,
     record: &Record,
+    nodes: Vec<devices::Node>,
     wants: Vec<AttachWant>,
     ends: Vec<OwnedFd>,
 ) -> Result<Launched, LaunchFault> {
@@ -121,6 +124,7 @@ pub(crate) fn launch(
 
     make_runtime_dir(&shared.runtime_dir(record.id)).map_err(io("make the runtime directory"))?;
     failpoint::hit("start.intent");
+    let _parent = make_parent(shared, record)?;
     let place = network::prepare(shared, record).map_err(LaunchFault::from)?;
     let endpoint = place.as_ref().and_then(|place| place.endpoint.clone());
     failpoint::hit("start.attached");
@@ -143,6 +147,7 @@ pub(crate) fn launch(
     if let Some(place) = &place {
         place.join(&mut launch.bundle.spec.linux.namespaces);
     }
+    devices::add(nodes, &mut launch.bundle.spec.linux);
     let filter = shared
         .filters
         .get(&record.host, shared.facts.capabilities)
@@ -183,31 +188,6 @@ fn allow_volatile_again(work: &Path) -> io::Result<()> {
     }
 }
 
-/// Docker's `-v` makes a missing source directory; `--mount` refuses it. Their file systems are
-/// others' and may not answer: this is done before the launch, apart from it.
-pub(crate) fn make_bind_sources(record: &Record) -> Result<(), LaunchFault> {
-    for bind in &record.host.binds {
-        let source = Path::new(&bind.source);
-        if source.exists() {
-            continue;
-        }
-        let missing = |why: &str| {
-            LaunchFault::of(
-                StartFailureKind::BadMount,
-                format!(
-                    "invalid mount config for type \"bind\": bind source path does not exist: {}{why}",
-                    bind.source
-                ),
-            )
-        };
-        if bind.short.is_none() {
-            return Err(missing(""));
-        }
-        fs::create_dir_all(source).map_err(|e| missing(&format!(" and cannot be made: {e}")))?;
-    }
-    Ok(())
-}
-
 /// The intent to start: a directory that lives where the kernel's objects live, and is gone with
 /// them after a power cut.
 fn make_runtime_dir(dir: &Path) -> io::Result<()> {
@@ -217,15 +197,41 @@ fn make_runtime_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives back the container's place on the network, and removes the directory that announced the
+/// Makes what is missing above the group of a container that has a parent of its own, and keeps it
+/// until the start is over.
+fn make_parent<'a>(shared: &'a Shared, record: &Record) -> Result<Option<Kept<'a>>, LaunchFault> {
+    if record.host.cgroup_parent.is_empty() {
+        return Ok(None);
+    }
+    let group = groups::planned(record, &shared.facts)?;
+    if shared.facts.scopes.is_some() {
+        // systemd makes the slice.
+        return Ok(None);
+    }
+    scopes::write_link(&shared.runtime_dir(record.id), &group).map_err(|source| {
+        ContainerError::Io {
+            what: "write down the control group",
+            id: record.id.to_string(),
+            source,
+        }
+    })?;
+    failpoint::hit("start.group");
+    Ok(Some(shared.parents.make(&shared.parent_notes(), &group)?))
+}
+
+/// Gives back the container's place on the network, takes away what was made for its group alone, and removes the directory that announced the
 /// run.
 pub(crate) fn clear_runtime(shared: &Shared, id: ContainerId) -> io::Result<()> {
     if network::is_lent(shared, id) {
         shared.networks.cut(id);
     }
     shared.networks.detach(id);
-    scopes::leave(&shared.runtime_dir(id), id);
-    match fs::remove_dir_all(shared.runtime_dir(id)) {
+    let runtime = shared.runtime_dir(id);
+    if let Some(group) = scopes::read_link(&runtime) {
+        scopes::leave(&group, id);
+        shared.parents.leave(&shared.parent_notes(), &group);
+    }
+    match fs::remove_dir_all(runtime) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }

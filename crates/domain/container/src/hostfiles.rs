@@ -244,6 +244,7 @@ mod tests {
             settings,
             host,
             state: State::created(),
+            forms: crate::Forms::default(),
         }
     }
 

@@ -25,6 +25,7 @@ mod exec;
 mod execution;
 mod files;
 mod filters;
+mod forms;
 mod fsck;
 mod groups;
 mod hostfiles;
@@ -37,6 +38,7 @@ mod logs;
 mod machine;
 mod names;
 mod network;
+mod parents;
 mod process;
 mod record;
 mod restart;
@@ -47,6 +49,7 @@ mod shared;
 mod signal;
 #[cfg(test)]
 mod sim;
+mod sources;
 mod spec;
 mod stats;
 mod tables;
@@ -64,7 +67,9 @@ pub use closing::Closed;
 pub use create::{CreateRequest, HostCapacity};
 pub use error::ContainerError;
 pub use exec::{EXECS_MAX, Exec, ExecSettings, ExecState};
+pub use files::reader::{NAME as READER, main as reader};
 pub use files::{ChangeKind, CopyIn, Exported, FileChange, Files, FilesError, Outgoing, PathFacts};
+pub use forms::{Form, Forms};
 pub use fsck::Finding;
 pub use hostfiles::HOST_GATEWAY;
 pub use images::CommitRequest;
@@ -73,9 +78,10 @@ pub use limits::MEMORY_MIN;
 pub use list::{Filter, FilterError};
 pub use logs::{LogOptions, LogReader, LogRecord};
 pub use network::{exposed, parse_exposed};
+pub use parents::{leave_own_group, make_own_group};
 pub use record::{
-    Bind, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase, Record,
-    RestartPolicy, Restarts, Settings, State,
+    Bind, DeviceMapping, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network, Phase,
+    Record, RestartPolicy, Restarts, Settings, State,
 };
 pub use scopes::Scopes;
 pub use service::{Containers, Created, STOP_TIMEOUT, WaitCondition};
@@ -104,6 +110,10 @@ pub const FAILPOINTS: &[&str] = &[
     "remove.committed",
     "remove.collected",
 ];
+
+/// Those that the start and the end of a container pass whose group has a parent of its own.
+pub const PARENT_FAILPOINTS: &[&str] =
+    &["start.group", "parent.noted", "parent.made", "parent.left"];
 
 /// Those of them that making an image of a container passes.
 pub const COMMIT_FAILPOINTS: &[&str] = &["commit.frozen"];

@@ -122,7 +122,7 @@ pub struct Launched {
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// As its monitor recorded.
+    /// As its monitor recorded, or as the engine saw itself where the monitor was silent.
     Recorded(ExitRecord),
     /// Nobody saw it; the sentence says why.
     Unseen {

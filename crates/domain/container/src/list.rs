@@ -209,6 +209,7 @@ mod tests {
                 exit_code: i32::from(n),
                 ..State::created()
             },
+            forms: crate::Forms::default(),
         })
     }
 

@@ -31,6 +31,7 @@ fn record(env: &[&str], tty: bool) -> Record {
             ..HostSettings::default()
         },
         state: State::created(),
+        forms: crate::Forms::default(),
     }
 }
 

@@ -8,6 +8,8 @@ use berth_types::launch::ProcessIdentity;
 use berth_types::{ContainerId, Digest, LayerId, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::forms::Forms;
+
 /// One container. Readers get it as an immutable snapshot; only the container's actor writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -33,6 +35,9 @@ pub struct Record {
     pub host: HostSettings,
     /// Where it is in its life.
     pub state: State,
+    /// What fronts have made of this snapshot.
+    #[serde(skip)]
+    pub forms: Forms,
 }
 
 impl Record {
@@ -116,6 +121,11 @@ pub struct HostSettings {
     pub limits: Limits,
     /// Rules for devices beside the default ones, as given: `c 42:* rmw`.
     pub device_rules: Vec<String>,
+    /// Device nodes of the host.
+    pub devices: Vec<DeviceMapping>,
+    /// Where its control group lies, as given: a path, or with systemd the name of a slice; empty
+    /// for the engine's own place.
+    pub cgroup_parent: String,
     /// Resource limits by name, without `RLIMIT_`: soft and hard.
     pub ulimits: Vec<(String, i64, i64)>,
     /// Supplementary groups.
@@ -229,6 +239,17 @@ pub struct Bind {
     pub flat: bool,
     /// The text of `-v`, where it came by that; absent for `--mount`.
     pub short: Option<String>,
+}
+
+/// A device node of the host, or all below a directory of it, inside the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceMapping {
+    /// Absolute path on the host.
+    pub source: String,
+    /// Absolute path in the container.
+    pub target: String,
+    /// Some of `r`, `w`, `m`.
+    pub access: String,
 }
 
 /// Limits, as the request gave them; 0 or absent is no limit.

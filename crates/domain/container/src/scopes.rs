@@ -46,13 +46,10 @@ impl Scopes {
         Self { slice, manager }
     }
 
-    fn scope(&self, id: ContainerId) -> String {
-        format!("{}/{}", self.slice.group(), unit(id))
-    }
-
-    /// The group of a container, absolute in the hierarchy.
-    pub(crate) fn group(&self, id: ContainerId) -> String {
-        self.scope(id) + CONTAINER
+    /// The group of a container, absolute in the hierarchy: in `slice`, or where the others are.
+    pub(crate) fn group(&self, id: ContainerId, slice: Option<&Slice>) -> String {
+        let slice = slice.unwrap_or(&self.slice).group();
+        format!("{slice}/{}{CONTAINER}", unit(id))
     }
 
     /// Containers, of whichever engine, that have a scope in the slice.
@@ -72,17 +69,13 @@ fn unit(id: ContainerId) -> String {
 }
 
 impl Placement for Scopes {
-    fn place(&self, id: ContainerId, monitor: i32, runtime: &Path) -> io::Result<()> {
-        let link = runtime.join(GROUP_LINK);
-        if let Err(error) = symlink(self.group(id), &link) {
-            let same = read_link(runtime).is_some_and(|group| group == self.group(id));
-            if !same {
-                return Err(error);
-            }
-        }
+    fn place(&self, id: ContainerId, group: &str, monitor: i32, runtime: &Path) -> io::Result<()> {
+        write_link(runtime, group)?;
+        let (scope, slice) = scope_of(group)
+            .ok_or_else(|| io::Error::other(format!("{group} is no group of a scope")))?;
         let request = ScopeRequest {
             unit: &unit(id),
-            slice: &self.slice,
+            slice: &slice,
             description: &format!("Berth container {id}"),
             pid: monitor,
             stopped_after: &STOPPED_AFTER,
@@ -91,23 +84,69 @@ impl Placement for Scopes {
         self.manager
             .start_scope(request)
             .map_err(|error| explained(&error))?;
-        cgroup::step_aside(&self.scope(id), monitor).map_err(|error| explained(&error))
+        cgroup::step_aside(scope, monitor).map_err(|error| explained(&error))
     }
 }
 
-/// The group that a run was put into, if it has a scope.
+/// The scope that a container's group lies in, and its slice.
+fn scope_of(group: &str) -> Option<(&str, Slice)> {
+    let scope = group.strip_suffix(CONTAINER)?;
+    let (above, _) = scope.rsplit_once('/')?;
+    let slice = match above.rsplit('/').next() {
+        Some(name) if !name.is_empty() => name,
+        _ => "-.slice",
+    };
+    Some((scope, Slice::parse(slice).ok()?))
+}
+
+/// Tells other engines where the group of a run will be, before anything is made there.
+///
+/// # Errors
+/// The link is there and names another group.
+pub(crate) fn write_link(runtime: &Path, group: &str) -> io::Result<()> {
+    match symlink(group, runtime.join(GROUP_LINK)) {
+        Err(error) if read_link(runtime).is_none_or(|own| own != group) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The group that a run was put into, if it is not where those of `cgroupfs` usually are.
 pub(crate) fn read_link(runtime: &Path) -> Option<String> {
     let group = std::fs::read_link(runtime.join(GROUP_LINK)).ok()?;
     group.into_os_string().into_string().ok()
 }
 
-/// Waits until the scope of a run that is over is gone; nothing to do for one that has none.
-pub(crate) fn leave(runtime: &Path, id: ContainerId) {
-    let group = read_link(runtime);
-    let Some(scope) = group.as_deref().and_then(|g| g.strip_suffix(CONTAINER)) else {
+/// Waits until the scope of a run that is over is gone; nothing to do for one that has none, whose
+/// `group` is another.
+pub(crate) fn leave(group: &str, id: ContainerId) {
+    let Some((scope, _)) = scope_of(group) else {
         return;
     };
     if let Err(error) = cgroup::await_end(scope) {
         tracing::warn!(%id, %error, "systemd has not ended the container's scope");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_tells_its_scope_and_slice() {
+        let check = |group, expected: Option<(&str, &str)>| {
+            let found = scope_of(group);
+            let found = found.as_ref().map(|(s, slice)| (*s, slice.name()));
+            assert_eq!(found, expected, "{group}");
+        };
+        check(
+            "/a.slice/a-b.slice/berth-1.scope/container",
+            Some(("/a.slice/a-b.slice/berth-1.scope", "a-b.slice")),
+        );
+        check(
+            "/berth-1.scope/container",
+            Some(("/berth-1.scope", "-.slice")),
+        );
+        check("/berth/1", None);
+        check("/a/b/container", None);
     }
 }

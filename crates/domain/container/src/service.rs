@@ -18,6 +18,7 @@ use crate::actor::{self, Handle, Origin, Report};
 use crate::create::{self, CreateRequest, ImageFacts};
 use crate::error::ContainerError;
 use crate::events;
+use crate::groups;
 use crate::lifecycle::Input;
 use crate::logs::{LogOptions, LogReader};
 use crate::record::{Log, Network, Phase, Record};
@@ -121,6 +122,7 @@ impl Containers {
             let asked = request.clone();
             let (record, warnings) =
                 create::record(id, name, scope, asked, facts, self.shared.capacity, now)?;
+            groups::planned(&record, &self.shared.facts)?;
             match self.insert(record, Arc::clone(&image)).await {
                 Err(ContainerError::NameTaken { .. })
                     if request.name.is_none() && attempt < NAME_ATTEMPTS =>

@@ -12,6 +12,7 @@ use berth_network::Networks;
 use berth_shim::Launcher;
 use berth_storage::Storage;
 use berth_store::{Db, WriteError, WriteTxn, failpoint};
+use berth_types::task::{self, Wait};
 use berth_types::{ContainerId, chain};
 use tokio::sync::watch;
 
@@ -22,10 +23,13 @@ use crate::create::HostCapacity;
 use crate::error::ContainerError;
 use crate::exec::Execs;
 use crate::files::busy::Busy;
+use crate::files::reader::Readers;
 use crate::filters::Filters;
 use crate::machine;
+use crate::parents::{self, Parents};
 use crate::record::Record;
 use crate::spec::HostFacts;
+use crate::stats::Machine;
 use crate::tables;
 use crate::threads::Threads;
 
@@ -70,13 +74,19 @@ pub(crate) struct Shared {
     pub capacity: HostCapacity,
     pub filters: Filters,
     pub execs: Execs,
+    /// What is made for containers whose groups lie elsewhere.
+    pub parents: Parents,
     /// Threads for what may hang.
     pub threads: Threads,
+    /// Processes that look at what may hang.
+    pub readers: Readers,
     /// Who writes into containers from outside.
     pub files: Busy,
     /// Who stops and thaws containers: a commit must not thaw what a person has paused meanwhile.
     pub freezer: Busy,
     pub index: RwLock<Index>,
+    /// What samples of all containers share.
+    pub machine: Machine,
     /// What removals leave for after their replies.
     pub behind: Arc<Behind>,
     /// How far the containers' tasks are with looking for their runs.
@@ -118,14 +128,17 @@ impl Shared {
             gate: RwLock::default(),
             launcher: deps.launcher,
             exec_root: deps.exec_root,
+            parents: Parents::below(&deps.facts.cgroup_parent),
             facts: deps.facts,
             capacity: deps.capacity,
             filters: Filters::default(),
             execs: Execs::default(),
             threads: Threads::default(),
+            readers: Readers::default(),
             files: Busy::default(),
             freezer: Busy::default(),
             index: RwLock::default(),
+            machine: Machine::default(),
             behind: Arc::default(),
             search: watch::Sender::default(),
             swept: watch::Sender::new(false),
@@ -147,6 +160,11 @@ impl Shared {
     /// Where a run announces itself.
     pub(crate) fn runtime_dir(&self, id: ContainerId) -> PathBuf {
         self.exec_root.join("containers").join(id.to_string())
+    }
+
+    /// Where the groups are written down that are made for containers with parents of their own.
+    pub(crate) fn parent_notes(&self) -> PathBuf {
+        parents::notes(&self.exec_root)
     }
 
     pub(crate) fn read_index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
@@ -202,7 +220,8 @@ impl Shared {
             Ok(()) => failpoint::hit("remove.collected"),
             Err(error) => {
                 tracing::warn!(%id, error = %chain(&error), "files not deleted; that is tried again");
-                machine::spawn(async move { again.collect_again(id).await });
+                let again = async move { again.collect_again(id).await };
+                machine::spawn(task::begin("delete-again", id).run(again));
             }
         };
         self.behind.leave(id, small, collect).await;
@@ -212,9 +231,11 @@ impl Shared {
     /// Deletes the files of a removed container that a failing disk kept from being deleted.
     async fn collect_again(&self, id: ContainerId) {
         for retry in 0..COLLECT_RETRIES {
-            tokio::time::sleep(COLLECT_PAUSE * 2_u32.pow(retry)).await;
+            let pause = COLLECT_PAUSE * 2_u32.pow(retry);
+            task::waiting(Wait::Turn, Some(pause), tokio::time::sleep(pause)).await;
             let storage = self.storage.clone();
-            if let Ok(Ok(())) = machine::blocking(move || storage.collect(id)).await {
+            let collect = task::blocking(move || storage.collect(id));
+            if let Ok(Ok(())) = machine::blocking(collect).await {
                 return;
             }
         }

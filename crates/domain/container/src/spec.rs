@@ -154,10 +154,11 @@ pub fn hostname<'a>(record: &'a Record, facts: &'a HostFacts) -> &'a str {
     }
 }
 
-/// The control group that a container is started in, absolute in the hierarchy.
+/// The control group that a container without a parent of its own is started in, absolute in the
+/// hierarchy.
 pub fn cgroup_path(id: ContainerId, facts: &HostFacts) -> String {
     match &facts.scopes {
-        Some(scopes) => scopes.group(id),
+        Some(scopes) => scopes.group(id, None),
         None => groups::plain(id, facts),
     }
 }
@@ -222,7 +223,7 @@ fn linux(record: &Record, facts: &HostFacts) -> Result<oci::Linux, ContainerErro
     }
     Ok(oci::Linux {
         namespaces: namespaces(host),
-        cgroups_path: cgroup_path(record.id, facts),
+        cgroups_path: groups::planned(record, facts)?,
         resources,
         devices: if host.privileged {
             facts.devices.clone()

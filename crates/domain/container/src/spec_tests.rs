@@ -21,6 +21,7 @@ fn record(host: HostSettings) -> Record {
         },
         host,
         state: State::created(),
+        forms: crate::Forms::default(),
     }
 }
 

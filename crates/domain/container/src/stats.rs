@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use berth_sys::cgroup::Usage;
+use berth_sys::cgroup::{Cgroup, Layout, Usage};
 use berth_types::{Caller, Timestamp};
 
-use crate::effects;
 use crate::error::ContainerError;
+use crate::groups;
 use crate::record::Record;
 use crate::service::Containers;
 use crate::threads::Work;
 
 /// Clock ticks of `/proc/stat` to nanoseconds (`USER_HZ` is 100 on every supported machine).
 const TICK_NS: u64 = 10_000_000;
+/// How old the machine's own counters may be in a sample: a hundredth of the time between two.
+const FRESH: Duration = Duration::from_millis(10);
 /// Fields of the machine's processor time that count: user, nice, system, idle, iowait, irq and
 /// softirq. What guests use is within user.
 const CPU_FIELDS: usize = 7;
@@ -62,26 +65,71 @@ impl Containers {
         let (shared, of) = (Arc::clone(&self.shared), Arc::clone(&record));
         let look = move || {
             // It may end at any moment: a group that is gone is a container that does not run.
-            let group = effects::group(&shared, of.id).ok()?;
-            Some(sample(&of, group.usage()))
+            let usage = shared.machine.usage(&groups::path(&shared, of.id))?;
+            Some(sample(&of, usage, &shared.machine))
         };
-        let work = Work::looking(record.id, "read the statistics");
+        let work = Work::sampling(record.id, "read the statistics");
         let sample = self.shared.threads.run(work, look).await?;
         Ok((record, sample))
     }
 }
 
-fn sample(record: &Record, usage: Usage) -> Sample {
-    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let (machine_cpu, cpus) = machine_cpu(&text("/proc/stat"));
+fn sample(record: &Record, usage: Usage, machine: &Machine) -> Sample {
+    let whole = machine.now();
     let init = record.state.init.map_or(0, |init| init.pid);
     Sample {
         at: Timestamp::now(),
         usage,
         networks: networks(init),
-        machine_cpu,
-        cpus,
-        machine_memory: machine_memory(&text("/proc/meminfo")),
+        machine_cpu: whole.cpu,
+        cpus: whole.cpus,
+        machine_memory: whole.memory,
+    }
+}
+
+/// What is the same for every container: read once for all samples of about the same time.
+#[derive(Default)]
+pub(crate) struct Machine {
+    layout: OnceLock<Layout>,
+    whole: Mutex<Option<Whole>>,
+}
+
+/// The machine as a whole.
+#[derive(Clone, Copy)]
+struct Whole {
+    at: Instant,
+    cpu: u64,
+    cpus: u32,
+    memory: u64,
+}
+
+impl Machine {
+    /// What a group uses, if it is there.
+    fn usage(&self, path: &str) -> Option<Usage> {
+        let layout = match self.layout.get() {
+            Some(layout) => layout,
+            None => {
+                let layout = Layout::detect().ok()?;
+                self.layout.get_or_init(|| layout)
+            }
+        };
+        Some(Cgroup::open_counters(layout, path).ok()?.usage())
+    }
+
+    /// The machine at most [`FRESH`] ago. Who comes while it is read waits for that.
+    fn now(&self) -> Whole {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(whole) = whole.filter(|whole| whole.at.elapsed() < FRESH) {
+            return whole;
+        }
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let (cpu, cpus) = machine_cpu(&text("/proc/stat"));
+        *whole.insert(Whole {
+            at: Instant::now(),
+            cpu,
+            cpus,
+            memory: machine_memory(&text("/proc/meminfo")),
+        })
     }
 }
 

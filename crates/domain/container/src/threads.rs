@@ -46,11 +46,13 @@ pub(crate) enum Pool {
     Monitor,
     /// Reading what the kernel knows of a container's processes.
     Look,
+    /// Reading what a control group uses: much work in little time, so few at a time.
+    Sample,
     /// Reading and writing a container's files.
     Files,
 }
 
-const POOLS: usize = 5;
+const POOLS: usize = 6;
 
 /// How much of a kind is done at a time.
 struct Extent {
@@ -70,6 +72,7 @@ impl Pool {
             Self::Adoption => (32, 64, 2),
             Self::Monitor => (16, 64, 8),
             Self::Look => (16, 64, 4),
+            Self::Sample => (2, 64, 2),
             Self::Files => (32, 128, 8),
         };
         Extent { width, old, share }
@@ -80,6 +83,7 @@ impl Pool {
         Self::Adoption,
         Self::Monitor,
         Self::Look,
+        Self::Sample,
         Self::Files,
     ];
 }
@@ -147,6 +151,14 @@ impl Work {
             container,
             what,
             patience: Some(LOOK_PATIENCE),
+        }
+    }
+
+    /// A look at what the container uses.
+    pub(crate) fn sampling(container: ContainerId, what: &'static str) -> Self {
+        Self {
+            pool: Pool::Sample,
+            ..Self::looking(container, what)
         }
     }
 

@@ -38,16 +38,48 @@ pub(crate) fn expect_database(root: &Path, database: &Path) -> Result<(), Storag
     Ok(())
 }
 
-/// Compares the root with the database, and marks a new root.
-pub(crate) fn check(root: &Path, db: &Db) -> Result<(), StorageError> {
-    check_owner(root, db.install_id())?;
-    check_sequence(root, db.sequence()?)
+/// Compares the root with a database that has this identity and this many commits; what the root
+/// does not say yet.
+pub(crate) fn compare(
+    root: &Path,
+    install_id: InstallId,
+    sequence: u64,
+) -> Result<Unsaid, StorageError> {
+    Ok(Unsaid {
+        owner: !has_owner(root, install_id)?,
+        sequence: !has_sequence(root, sequence)?,
+    })
 }
 
-fn check_owner(root: &Path, install_id: InstallId) -> Result<(), StorageError> {
+/// What a root does not say about its database.
+pub(crate) struct Unsaid {
+    owner: bool,
+    sequence: bool,
+}
+
+/// As [`compare`], and notes what was not said.
+pub(crate) fn check(root: &Path, db: &Db) -> Result<(), StorageError> {
+    let (install_id, sequence) = (db.install_id(), db.sequence()?);
+    let unsaid = compare(root, install_id, sequence)?;
+    if unsaid.owner {
+        write(&root.join(IDENTITY), &install_id.to_string())?;
+    }
+    if unsaid.sequence {
+        match write(&root.join(SEQUENCE), &sequence.to_string()) {
+            // The engine has to start on a full disk. An older number refuses less.
+            Err(error) if error.is_full() => {
+                tracing::warn!(error = %chain(&error), "the number of the last commit was not noted");
+            }
+            written => written?,
+        }
+    }
+    Ok(())
+}
+
+fn has_owner(root: &Path, install_id: InstallId) -> Result<bool, StorageError> {
     let file = root.join(IDENTITY);
     match read(&file)? {
-        Some(text) if text == install_id.to_string() => Ok(()),
+        Some(text) if text == install_id.to_string() => Ok(true),
         Some(found) => Err(StorageError::ForeignRoot {
             path: root.to_owned(),
             found,
@@ -57,11 +89,11 @@ fn check_owner(root: &Path, install_id: InstallId) -> Result<(), StorageError> {
             path: file,
             expected: install_id,
         }),
-        None => write(&file, &install_id.to_string()),
+        None => Ok(false),
     }
 }
 
-fn check_sequence(root: &Path, now: u64) -> Result<(), StorageError> {
+fn has_sequence(root: &Path, now: u64) -> Result<bool, StorageError> {
     let file = root.join(SEQUENCE);
     // What is no number says nothing.
     let before = read(&file)?.and_then(|text| text.parse::<u64>().ok());
@@ -72,15 +104,7 @@ fn check_sequence(root: &Path, now: u64) -> Result<(), StorageError> {
             before,
             file,
         }),
-        Some(before) if now == before => Ok(()),
-        _ => match write(&file, &now.to_string()) {
-            // The engine has to start on a full disk. An older number refuses less.
-            Err(error) if error.is_full() => {
-                tracing::warn!(error = %chain(&error), "the number of the last commit was not noted");
-                Ok(())
-            }
-            written => written,
-        },
+        before => Ok(before == Some(now)),
     }
 }
 

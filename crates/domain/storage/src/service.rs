@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use berth_store::{Db, WriteError, WriteTxn};
-use berth_types::{ContainerId, LayerId};
+use berth_types::{ContainerId, InstallId, LayerId};
 use berth_unpack::{Budget, Unpacker};
 
 use crate::error::StorageError;
@@ -66,6 +66,19 @@ impl Storage {
     /// [`StorageError::NoDatabase`], or the root cannot be read.
     pub fn expect_database(root: &Path, database: &Path) -> Result<(), StorageError> {
         identity::expect_database(root, database)
+    }
+
+    /// Refuses a root that does not belong to the database with this identity and this many commits,
+    /// and touches nothing.
+    ///
+    /// # Errors
+    /// The root is another's or unmarked, knows a later commit, or cannot be read.
+    pub fn expect_root(
+        root: &Path,
+        install_id: InstallId,
+        commits: u64,
+    ) -> Result<(), StorageError> {
+        identity::compare(root, install_id, commits).map(drop)
     }
 
     /// Where things are.

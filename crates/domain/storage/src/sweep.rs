@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 use berth_store::{Key, Row, StoreError};
+use berth_types::task::{self, Subject};
 
 use crate::error::StorageError;
 use crate::layout::{Name, names};
@@ -52,10 +53,12 @@ pub(crate) fn leftovers(inner: &Inner) -> Result<(), StorageError> {
             Row::Whole(id, _) | Row::Damaged { key: Some(id), .. } => id,
             Row::Damaged { .. } => continue,
         };
+        let _task = task::begin("delete", id).enter();
         if let Err(error) = snapshots::collect(inner, id) {
             tracing::warn!(container = %id, %error, "a removed container left something behind");
         }
     }
+    let _task = task::begin("sweep-storage", Subject::Engine).enter();
     let known = Known::read(inner)?;
     let overlay = inner.root.paths.overlay();
     for name in names(&inner.root.overlay).map_err(StorageError::io("list", &overlay))? {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use berth_api::client::{Attached, Input, Output};
+use berth_types::keys::{DetachKeys, Scanner};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use crate::error::ConsoleError;
 use crate::input::Keyboard;
-use crate::keys::Scanner;
 use crate::modes::Modes;
 use crate::output::{Printer, print_all};
 
@@ -35,10 +35,10 @@ pub enum Leave<'a> {
     /// None.
     Never,
     /// These, which the container never sees.
-    Here(&'a [u8]),
+    Here(&'a DetachKeys),
     /// These, by which the engine ends the stream; they are sent, and the end that follows them is
     /// [`Ended::Detached`].
-    AtEngine(&'a [u8]),
+    AtEngine(&'a DetachKeys),
 }
 
 /// How [`converse`] connects.
@@ -129,18 +129,26 @@ enum Typed {
 
 async fn read_user(input: &mut Input, options: &Options<'_>) -> Result<Typed, ConsoleError> {
     let (keys, here) = match options.leave {
-        Leave::Never => (&[][..], false),
-        Leave::Here(keys) => (keys, true),
-        Leave::AtEngine(keys) => (keys, false),
+        Leave::Never => (None, false),
+        Leave::Here(keys) => (Some(keys), true),
+        Leave::AtEngine(keys) => (Some(keys), false),
     };
-    let mut scanner = Scanner::new(keys);
+    let mut scanner = keys.cloned().map(Scanner::new);
+    let mut passed = Vec::new();
+    let mut is_to_leave = |piece: &[u8], passed: &mut Vec<u8>| {
+        passed.clear();
+        scanner
+            .as_mut()
+            .is_some_and(|scanner| scanner.scan(piece, passed))
+    };
     match options.typing {
         Typing::Off => Ok(Typed::Over),
         Typing::Watch => {
             let mut keyboard = Keyboard::open()?;
             while let Some(piece) = keyboard.next().await {
-                let scanned = scanner.feed(&piece);
-                if scanned.complete || piece.iter().any(|byte| WATCH_LEAVE.contains(byte)) {
+                if is_to_leave(&piece, &mut passed)
+                    || piece.iter().any(|byte| WATCH_LEAVE.contains(byte))
+                {
                     return Ok(Typed::Left);
                 }
             }
@@ -149,13 +157,13 @@ async fn read_user(input: &mut Input, options: &Options<'_>) -> Result<Typed, Co
         Typing::On => {
             let mut keyboard = Keyboard::open()?;
             while let Some(piece) = keyboard.next().await {
-                let scanned = scanner.feed(&piece);
-                let bytes = if here { &scanned.pass } else { &piece };
+                let leaves = is_to_leave(&piece, &mut passed);
+                let bytes = if here { &passed } else { &piece };
                 let sent = match bytes.is_empty() {
                     true => Ok(()),
                     false => send(input, bytes).await,
                 };
-                match (scanned.complete, here) {
+                match (leaves, here) {
                     (true, true) => return Ok(Typed::Left),
                     (true, false) => return Ok(Typed::Leaving),
                     (false, _) => {}
@@ -165,7 +173,7 @@ async fn read_user(input: &mut Input, options: &Options<'_>) -> Result<Typed, Co
                     return Ok(Typed::Over);
                 }
             }
-            if here {
+            if let (true, Some(scanner)) = (here, &mut scanner) {
                 // As above, here and below: an error means that the other side has gone already.
                 let _ = send(input, scanner.rest()).await;
             }

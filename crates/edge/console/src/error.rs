@@ -48,22 +48,12 @@ pub enum ConsoleError {
     /// Nobody reads standard output or standard error any more.
     #[error("nobody reads the output")]
     ReaderGone,
-    /// The text names no keys.
-    #[error(
-        "Invalid detach keys ({text}) provided: use letters, or ctrl- with a letter or one of \
-         @ [ \\ ] ^ _, with commas between them"
-    )]
-    Keys {
-        /// What was given.
-        text: String,
-    },
 }
 
 impl ConsoleError {
     /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Keys { .. } => ErrorKind::Invalid,
             Self::Broken { .. } | Self::ReaderGone => ErrorKind::Unavailable,
             Self::Terminal { .. }
             | Self::Signal { .. }

@@ -2,7 +2,6 @@
 //!
 //! - [`terminal`]: is there one, how large is it, and raw mode with a way back;
 //! - [`converse`]: the user's keys go to the container and its output comes here, to the last byte;
-//! - [`keys`]: sequences such as `ctrl-p,ctrl-q` by which a user leaves;
 //! - [`table`]: columns; [`progress`]: a bar for work of known size; [`page`]: text that is drawn
 //!   again and again in the same place.
 //!
@@ -11,7 +10,6 @@
 pub mod converse;
 pub mod error;
 mod input;
-pub mod keys;
 mod modes;
 mod output;
 pub mod page;

@@ -7,8 +7,9 @@ use berth_api::client::{AttachOptions, Attached, Client};
 use berth_api::container::ContainerInspect;
 use berth_api::exec::ResizeQuery;
 use berth_console::terminal::OnSignal;
-use berth_console::{Ended, Leave, Options, Raw, Sizes, Typing, converse, keys};
+use berth_console::{Ended, Leave, Options, Raw, Sizes, Typing, converse};
 use berth_types::ErrorKind;
+use berth_types::keys::DetachKeys;
 
 use crate::plan::{LAB_LABEL, SEAT_LABEL};
 use crate::verbs::{Look, Open};
@@ -143,7 +144,7 @@ async fn talk(
     leave: &str,
     own: bool,
 ) -> Result<Ended> {
-    let leave = keys::parse(leave)?;
+    let leave = DetachKeys::parse(leave)?;
     let _raw = Raw::enter(OnSignal::End)?;
     let _sizes = match own {
         true => {

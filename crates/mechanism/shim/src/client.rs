@@ -145,7 +145,9 @@ impl ShimLauncher {
         let Some(placement) = &self.placement else {
             return Ok(());
         };
-        let placed = placement.place(request.launch.id, monitor, directory);
+        let launch = &request.launch;
+        let group = &launch.bundle.spec.linux.cgroups_path;
+        let placed = placement.place(launch.id, group, monitor, directory);
         placed.map_err(LaunchError::Place)
     }
 

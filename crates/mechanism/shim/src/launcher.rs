@@ -38,11 +38,18 @@ pub trait Launcher: Send + Sync + 'static {
 /// Puts a monitor that was just started where it belongs, and with it the container that it is about
 /// to make.
 pub trait Placement: std::fmt::Debug + Send + Sync {
-    /// Returns when the process is in place. `runtime` is the container's runtime directory.
+    /// Returns when the process is in place. `group` is the control group that the container will
+    /// have, `runtime` its runtime directory.
     ///
     /// # Errors
     /// Then the monitor is ended, and what was made for it alone goes with it.
-    fn place(&self, id: ContainerId, monitor: i32, runtime: &std::path::Path) -> io::Result<()>;
+    fn place(
+        &self,
+        id: ContainerId,
+        group: &str,
+        monitor: i32,
+        runtime: &std::path::Path,
+    ) -> io::Result<()>;
 }
 
 /// A container that runs, or ran until a moment ago.

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::{StoreError, WriteError, cause};
 use crate::events::Events;
 use crate::txn::{ReadTxn, WriteTxn};
-use crate::writer::{Counters, Job, Operation, QUEUE_MAX, Reply, Room, Writer};
+use crate::writer::{Counters, Job, Operation, QUEUE_MAX, Repeat, Reply, Room, Writer};
 
 /// The open database; clones are the same one. The file is locked as long as one lives.
 #[derive(Clone)]
@@ -55,7 +55,22 @@ impl Db {
     /// # Errors
     /// Another engine has it, a newer Berth made it, it is damaged, or the file system fails.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::start(Engine::open_file(path)?)
+        Self::open_if(path, |_, _| Ok(()))
+    }
+
+    /// As [`Db::open`], where `agrees` may refuse by the identity and by the number of the last
+    /// commit. A file that is refused, by it or for what is in it, keeps every byte.
+    ///
+    /// # Errors
+    /// As [`Db::open`], and what `agrees` returns.
+    pub fn open_if<E: From<StoreError>>(
+        path: &Path,
+        agrees: impl FnOnce(InstallId, u64) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let engine = Engine::open_file(path)?;
+        agrees(engine.meta()?.install_id, engine.sequence()?)?;
+        engine.release()?;
+        Ok(Self::start(engine)?)
     }
 
     pub(crate) fn start(engine: Engine) -> Result<Self, StoreError> {
@@ -181,22 +196,25 @@ impl Db {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.blocking(work, true)
+        self.blocking(work, None)
     }
 
     /// As [`Db::write`], but returns before the operation is on the disk: it gets there with the
     /// next operation that writes and waits for the disk, or when the database is closed. After a crash
-    /// or an I/O error it may not have happened. For clean-up that is repeated anyway.
+    /// it may not have happened; after an I/O error it is run again, maybe behind operations that
+    /// came later. For clean-up that is repeated at the next start anyway.
     ///
     /// # Errors
     /// What `work` returned, or the store's own failure.
     pub fn write_lazy<T, E, F>(&self, work: F) -> Result<T, WriteError<E>>
     where
-        F: FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
+        F: Fn(&mut WriteTxn<'_>) -> Result<T, E> + Clone + Send + 'static,
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.blocking(work, false)
+        let again = work.clone();
+        let repeat: Repeat = Box::new(move |txn| again(txn).is_ok());
+        self.blocking(work, Some(repeat))
     }
 
     /// As [`Db::write`], for async code of any runtime. Nothing happens before the future is
@@ -217,7 +235,7 @@ impl Db {
         async move {
             let closed = || WriteError::Store(StoreError::Closed);
             let (reply, answer) = oneshot::channel();
-            let job = operation(work, true, Reply::Task(reply));
+            let job = operation(work, None, Reply::Task(reply));
             let queue = handle.queue.as_ref().ok_or_else(closed)?;
             let _waits = waits(Wait::Database, None);
             queue.send(job).await.map_err(|_| closed())?;
@@ -225,7 +243,7 @@ impl Db {
         }
     }
 
-    fn blocking<T, E, F>(&self, work: F, durable: bool) -> Result<T, WriteError<E>>
+    fn blocking<T, E, F>(&self, work: F, repeat: Option<Repeat>) -> Result<T, WriteError<E>>
     where
         F: FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -236,7 +254,7 @@ impl Db {
             let mut writer = writer
                 .try_lock()
                 .map_err(|_| WriteError::Store(StoreError::Reentrant))?;
-            writer.serve(vec![operation(work, durable, Reply::Thread(reply))]);
+            writer.serve(vec![operation(work, repeat, Reply::Thread(reply))]);
             return answer
                 .recv()
                 .map_err(|_| WriteError::Store(StoreError::Closed))?;
@@ -246,7 +264,7 @@ impl Db {
         }
         let closed = || WriteError::Store(StoreError::Closed);
         let (reply, answer) = blocking::channel();
-        let job = operation(work, durable, Reply::Thread(reply));
+        let job = operation(work, repeat, Reply::Thread(reply));
         let _waits = waits(Wait::Database, None);
         let queue = self.handle.queue.as_ref().ok_or_else(closed)?;
         if !self.handle.room.send(queue, job) {
@@ -258,7 +276,7 @@ impl Db {
 
 fn operation<T, E, F>(
     work: F,
-    durable: bool,
+    repeat: Option<Repeat>,
     reply: Reply<Result<T, WriteError<E>>>,
 ) -> Box<dyn Job>
 where
@@ -268,7 +286,8 @@ where
 {
     Box::new(Operation {
         work: Some(work),
-        durable,
+        durable: repeat.is_none(),
+        repeat,
         result: None,
         reply,
     })

@@ -61,11 +61,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens the file at `path`, and makes it if there is none.
+    /// Opens the file at `path`, and makes it if there is none. Until [`Engine::release`] not a byte
+    /// of it is changed.
     pub(crate) fn open_file(path: &Path) -> Result<Self, StoreError> {
         look(path)?;
-        refuse_newer(path)?;
-        let reserve = Arc::new(Reserve::default());
+        let reserve = Arc::new(Reserve::holding());
         let (file, room) = (path.to_owned(), Arc::clone(&reserve));
         let opener = Box::new(move |check| {
             let file = OpenOptions::new().read(true).write(true).open(&file)?;
@@ -94,6 +94,12 @@ impl Engine {
             current: RwLock::new(Some(database)),
             reserve,
         })
+    }
+
+    /// The file is the right one, and may be changed.
+    pub(crate) fn release(&self) -> Result<(), StoreError> {
+        let released = self.reserve.release();
+        released.map_err(|e| self.open_failed(cause(e)))
     }
 
     /// That there is room on the disk for something more.
@@ -293,20 +299,6 @@ fn look(path: &Path) -> Result<(), StoreError> {
         Ok(found) if found.is_dir() => damaged("it is a directory"),
         Ok(found) if found.is_file() && found.len() == 0 => damaged("it is empty"),
         Ok(_) => Ok(()),
-    }
-}
-
-/// Looks at the schema without writing a byte. A file that has to be recovered first, or that
-/// cannot be opened at all, is left to the open that follows.
-fn refuse_newer(path: &Path) -> Result<(), StoreError> {
-    let look = || {
-        let database = builder(false).open_read_only(path).ok()?;
-        let txn = ReadTxn::new(database.begin_read().ok()?);
-        txn.get(&SCHEMA, META_KEY).ok()?
-    };
-    match catch_unwind(AssertUnwindSafe(look)) {
-        Ok(Some(schema)) => check_schema(path, schema.schema),
-        Ok(None) | Err(_) => Ok(()),
     }
 }
 

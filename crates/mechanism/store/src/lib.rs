@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod events;
 pub mod failpoint;
+mod hold;
 mod key;
 mod reserve;
 mod rows;

@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use berth_sys::rustix::fs::{FallocateFlags, fallocate, fstat};
@@ -25,14 +26,18 @@ use berth_sys::rustix::io::Errno;
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
+use crate::hold::{Change, Hold};
+
 /// Most bytes that are reserved; of a database that is larger the free half is enough to remove
 /// things in.
 const RESERVE_MAX: u64 = 256 << 20;
 
-/// Whether the next growth has its blocks, for one database over all its openings.
+/// Whether the next growth has its blocks, for one database over all its openings, and the changes
+/// of the first of them.
 #[derive(Debug, Default)]
 pub(crate) struct Reserve {
     state: Mutex<State>,
+    hold: Hold,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +48,48 @@ struct State {
 }
 
 impl Reserve {
+    /// Of a file that is not changed before [`Reserve::release`].
+    pub(crate) fn holding() -> Self {
+        Self {
+            hold: Hold::begun(),
+            ..Self::default()
+        }
+    }
+
+    /// Makes the changes that were held, and holds no more.
+    ///
+    /// # Errors
+    /// The file cannot be written; it is then as after a crash.
+    pub(crate) fn release(&self) -> io::Result<()> {
+        let changes = self.hold.end();
+        let file = match &self.state().file {
+            Some(file) => file.try_clone()?,
+            None => return Ok(()),
+        };
+        for change in changes {
+            match change {
+                Change::Write(offset, bytes) => file.write_all_at(&bytes, offset)?,
+                Change::Length(length) => self.set_length(&file, length)?,
+                Change::Sync => file.sync_data()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the file another length, where it grows with its blocks, and reserves anew.
+    fn set_length(&self, file: &File, length: u64) -> io::Result<()> {
+        let old = file.metadata()?.len();
+        let grown = length.saturating_sub(old);
+        // Before the length: a hole is found out only when it is written to.
+        if !allocate(file.as_fd(), FallocateFlags::KEEP_SIZE, old, grown)? {
+            self.renew();
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file.set_len(length)?;
+        self.renew();
+        Ok(())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,31 +172,55 @@ impl ReservedFile {
 
 impl StorageBackend for ReservedFile {
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        let length = self.inner.len()?;
+        let hold = &self.reserve.hold;
+        Ok(if hold.holds() {
+            hold.length(length)
+        } else {
+            length
+        })
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        let old = self.inner.len()?;
-        let grown = length.saturating_sub(old);
-        // Before the length: a hole is found out only when it is written to.
-        if !allocate(self.file.as_fd(), FallocateFlags::KEEP_SIZE, old, grown)? {
-            self.reserve.renew();
-            return Err(io::ErrorKind::StorageFull.into());
+        let hold = &self.reserve.hold;
+        if !hold.holds() {
+            return self.inner.read(offset, out);
         }
-        self.inner.set_len(length)?;
-        self.reserve.renew();
+        // What the file has not got yet is in what is held, or zeros.
+        let there = self.inner.len()?.saturating_sub(offset);
+        let there = usize::try_from(there).unwrap_or(usize::MAX).min(out.len());
+        let (known, new) = out.split_at_mut(there);
+        self.inner.read(offset, known)?;
+        if !new.is_empty() && self.len()? < offset + (there + new.len()) as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        new.fill(0);
+        hold.lay_over(offset, out);
         Ok(())
     }
 
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        if self.reserve.hold.holds() {
+            self.reserve.hold.keep(Change::Length(length));
+            return Ok(());
+        }
+        self.reserve.set_length(&self.file, length)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
+        if self.reserve.hold.holds() {
+            self.reserve.hold.keep(Change::Sync);
+            return Ok(());
+        }
         self.inner.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.reserve.hold.holds() {
+            let change = Change::Write(offset, data.to_vec());
+            self.reserve.hold.keep(change);
+            return Ok(());
+        }
         self.inner.write(offset, data)
     }
 

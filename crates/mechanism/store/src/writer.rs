@@ -30,6 +30,13 @@ pub const QUEUE_MAX: usize = 1024;
 /// Operations in one commit, so that the first of them does not wait for long.
 pub const BATCH_MAX: usize = 256;
 
+/// Operations that were committed without waiting for the disk; one more, and the disk is waited for.
+const LAZY_MAX: usize = 1024;
+
+/// A lazy operation, to be run again where a failure took it back; tells whether its writes shall
+/// stay.
+pub(crate) type Repeat = Box<dyn Fn(&mut WriteTxn<'_>) -> bool + Send>;
+
 /// How often the writer did what.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -88,6 +95,8 @@ impl<R> Reply<R> {
 pub(crate) trait Job: Send {
     /// Runs the closure; tells whether its writes shall stay.
     fn run(&mut self, txn: &mut WriteTxn<'_>) -> bool;
+    /// What to run again after a failure; nothing where the answer has to wait for the disk.
+    fn repeat(&mut self) -> Option<Repeat>;
     /// Whether the answer has to wait for the disk.
     fn is_durable(&self) -> bool;
     /// Sends the caller its own result, or the store's failure.
@@ -97,6 +106,8 @@ pub(crate) trait Job: Send {
 /// A closure with the way back to its caller.
 pub(crate) struct Operation<F, T, E> {
     pub(crate) work: Option<F>,
+    /// Of an operation whose answer does not wait for the disk.
+    pub(crate) repeat: Option<Repeat>,
     pub(crate) durable: bool,
     pub(crate) result: Option<Result<T, WriteError<E>>>,
     pub(crate) reply: Reply<Result<T, WriteError<E>>>,
@@ -120,6 +131,10 @@ where
             }
         };
         self.result.insert(result).is_ok()
+    }
+
+    fn repeat(&mut self) -> Option<Repeat> {
+        self.repeat.take()
     }
 
     fn is_durable(&self) -> bool {
@@ -148,6 +163,15 @@ enum State {
     Diverged,
 }
 
+/// What a transaction came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    Nothing,
+    /// It gets to the disk with the next one that waits for it.
+    Lazily,
+    Durably,
+}
+
 pub(crate) struct Writer {
     engine: Arc<Engine>,
     counters: Arc<Counters>,
@@ -155,6 +179,8 @@ pub(crate) struct Writer {
     /// Number of the last commit.
     sequence: u64,
     state: State,
+    /// What was committed and may not be on the disk yet: an opening anew loses it.
+    lazy: Vec<Repeat>,
 }
 
 impl Writer {
@@ -170,6 +196,7 @@ impl Writer {
             room,
             sequence,
             state: State::Ready,
+            lazy: Vec::new(),
         }
     }
 
@@ -223,6 +250,7 @@ impl Writer {
                 tracing::info!(path = %self.engine.path.display(), "the database works again");
                 self.sequence = found;
                 self.state = State::Ready;
+                self.repeat_lazy();
                 Ok(())
             }
         }
@@ -237,9 +265,17 @@ impl Writer {
         }));
         let failed = match result {
             Ok(Ok(committed)) => {
-                if committed {
+                if committed != Committed::Nothing {
                     self.sequence = attempted;
                     self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                }
+                match committed {
+                    Committed::Nothing => {}
+                    Committed::Lazily => {
+                        let repeats = batch.iter_mut().filter_map(|job| job.repeat());
+                        self.lazy.extend(repeats);
+                    }
+                    Committed::Durably => self.lazy.clear(),
                 }
                 return Ok(hooks);
             }
@@ -253,10 +289,12 @@ impl Writer {
         match self.engine.reopen().and_then(|()| self.engine.sequence()) {
             Ok(found) if found == attempted => {
                 self.sequence = attempted;
+                self.lazy.clear();
                 Ok(hooks)
             }
             Ok(found) => {
                 self.sequence = found;
+                self.repeat_lazy();
                 Err(failed)
             }
             Err(e) => {
@@ -269,17 +307,60 @@ impl Writer {
         }
     }
 
-    /// One transaction; tells whether there was anything to commit.
+    /// Runs again what an opening anew has taken back. Where that fails, too, the next opening
+    /// anew tries.
+    fn repeat_lazy(&mut self) {
+        if self.lazy.is_empty() {
+            return;
+        }
+        let attempted = self.sequence + 1;
+        let repeated = catch_unwind(AssertUnwindSafe(|| self.attempt_lazy(attempted)));
+        match repeated {
+            Ok(Ok(())) => self.sequence = attempted,
+            Ok(Err(error)) => {
+                tracing::warn!(error = %berth_types::chain(&error), "a clean-up was not repeated");
+            }
+            Err(payload) => {
+                tracing::error!(message = panic_text(&*payload), "a clean-up panicked");
+            }
+        }
+    }
+
+    fn attempt_lazy(&self, attempted: u64) -> Result<(), StoreError> {
+        let failed = |source: Cause| StoreError::Commit {
+            path: self.engine.path.clone(),
+            source,
+        };
+        self.engine.with(|database| {
+            let mut txn = database.begin_write().map_err(|e| failed(cause(e)))?;
+            let mut view = WriteTxn::new(&txn, Some(&self.engine));
+            for repeat in &self.lazy {
+                if !repeat(&mut view) {
+                    view.roll_back();
+                }
+                // They were announced the first time.
+                drop(view.finish());
+            }
+            view.put(&SEQUENCE, SEQUENCE_KEY, &attempted)
+                .map_err(|e| failed(cause(e)))?;
+            txn.set_durability(Durability::None)
+                .map_err(|e| failed(cause(e)))?;
+            txn.commit().map_err(|e| failed(cause(e)))
+        })
+    }
+
+    /// One transaction; tells what was committed.
     fn attempt(
         &self,
         batch: &mut [Box<dyn Job>],
         attempted: u64,
         hooks: &mut Vec<Vec<Hook>>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Committed, StoreError> {
         let failed = |source: Cause| StoreError::Commit {
             path: self.engine.path.clone(),
             source,
         };
+        let batch_length = batch.len();
         self.engine.with(|database| {
             let mut txn = database.begin_write().map_err(|e| failed(cause(e)))?;
             let mut changed = false;
@@ -299,8 +380,10 @@ impl Writer {
             }
             if !changed {
                 txn.abort().map_err(|e| failed(cause(e)))?;
-                return Ok(false);
+                return Ok(Committed::Nothing);
             }
+            // Not without end.
+            durable |= self.lazy.len() + batch_length > LAZY_MAX;
             view.put(&SEQUENCE, SEQUENCE_KEY, &attempted)
                 .map_err(|e| failed(cause(e)))?;
             if !durable {
@@ -310,7 +393,11 @@ impl Writer {
             failpoint::hit("store.commit.before");
             txn.commit().map_err(|e| failed(cause(e)))?;
             failpoint::hit("store.commit.after");
-            Ok(true)
+            Ok(if durable {
+                Committed::Durably
+            } else {
+                Committed::Lazily
+            })
         })
     }
 }

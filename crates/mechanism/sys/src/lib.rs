@@ -25,6 +25,7 @@ pub mod netlink;
 pub mod netns;
 pub mod path;
 pub mod pidfd;
+pub mod precedence;
 pub mod process;
 pub mod pty;
 pub mod seccomp;

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use berth_types::launch::ProcessIdentity;
 use rustix::thread::UnshareFlags;
 
+use crate::pidfd::Exit;
+
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
 
 /// Longest `/proc/PID/stat` that is read.
@@ -15,6 +17,9 @@ const MAX_STAT: usize = 4096;
 /// Position of the start time in `/proc/PID/stat`, counted after the command's closing
 /// parenthesis (field 22; the state, field 3, is 0).
 const START_TIME: usize = 19;
+/// `num_threads` and `exit_code`, counted likewise.
+const THREADS: usize = 17;
+const EXIT_STATUS: usize = 49;
 
 /// Executes `program`. Returns only if that failed, with the reason.
 pub fn exec(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
@@ -166,6 +171,58 @@ pub fn identity(pid: i32) -> io::Result<ProcessIdentity> {
     Ok(ProcessIdentity { pid, start_time })
 }
 
+/// What the kernel says of a process that is known by its identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It lives, or one of its threads does.
+    Alive,
+    /// It has ended so, and nobody has reaped it.
+    Ended(Exit),
+    /// There is no such process any more; its number may be another's.
+    Gone,
+}
+
+/// Whether a process lives, and how it ended where it is nobody's child that was reaped. Needs no
+/// relation to it: the kernel shows the status to whoever may trace it (`proc_pid_stat(5)`).
+///
+/// # Errors
+/// `InvalidData` when procfs is not as documented.
+pub fn life(process: ProcessIdentity) -> io::Result<Life> {
+    let stat = match std::fs::read(format!("/proc/{}/stat", process.pid)) {
+        Ok(stat) => stat,
+        // The second one ended while it was read.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
+            return Ok(Life::Gone);
+        }
+        Err(e) => return Err(e),
+    };
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    match life_of(&stat).ok_or_else(invalid)? {
+        (start_time, life) if start_time == process.start_time => Ok(life),
+        _ => Ok(Life::Gone),
+    }
+}
+
+fn life_of(stat: &[u8]) -> Option<(u64, Life)> {
+    let after = stat.iter().rposition(|b| *b == b')')? + 1;
+    let text = std::str::from_utf8(stat.get(after..)?).ok()?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let start_time = fields.get(START_TIME)?.parse().ok()?;
+    let threads: u32 = fields.get(THREADS)?.parse().ok()?;
+    let status: i32 = fields.get(EXIT_STATUS)?.parse().ok()?;
+    let is_dead = matches!(*fields.first()?, "Z" | "X") && threads <= 1;
+    let exit = match status & 0x7f {
+        0 => Exit::Code(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
+    };
+    let life = if is_dead {
+        Life::Ended(exit)
+    } else {
+        Life::Alive
+    };
+    Some((start_time, life))
+}
+
 /// The command may hold spaces and parentheses, so counting begins after its last one.
 fn start_time(stat: &[u8]) -> Option<u64> {
     let after = stat.iter().rposition(|b| *b == b')')? + 1;
@@ -182,6 +239,38 @@ mod tests {
         let line = b"7 (a) 1 2 (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3";
         assert_eq!(start_time(line), Some(4242));
         assert_eq!(start_time(b"7 (a"), None);
+    }
+
+    #[test]
+    fn a_child_is_alive_then_ended_then_gone() {
+        for (script, exit) in [
+            ("read x; exit 7", Exit::Code(7)),
+            ("read x; kill -KILL $$", Exit::Signal(9)),
+        ] {
+            let mut child = std::process::Command::new("/bin/sh")
+                .args(["-c", script])
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let process = identity(child.id() as i32).unwrap();
+            assert_eq!(life(process).unwrap(), Life::Alive);
+            let stranger = ProcessIdentity {
+                start_time: process.start_time + 1,
+                ..process
+            };
+            assert_eq!(life(stranger).unwrap(), Life::Gone);
+            let pidfd = crate::pidfd::open(process.pid).unwrap();
+            drop(child.stdin.take());
+            // Ended, and not reaped.
+            let mut ended = [rustix::event::PollFd::new(
+                &pidfd,
+                rustix::event::PollFlags::IN,
+            )];
+            rustix::event::poll(&mut ended, None).unwrap();
+            assert_eq!(life(process).unwrap(), Life::Ended(exit));
+            child.wait().unwrap();
+            assert_eq!(life(process).unwrap(), Life::Gone);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod http;
 mod neighbour;
 mod quiet;
 mod rest;
+mod workers;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -16,16 +17,16 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS};
+use berth_container::{Containers, Deps, HostCapacity, HostFacts, POOL_THREADS, READER};
 use berth_image::Images;
 use berth_network::{NetworkConfig, Networks};
 use berth_shim::{Placement, ShimLauncher};
 use berth_storage::Storage;
 use berth_store::Db;
 use berth_sys::systemd::listeners;
+use berth_types::task::{self, Subject};
 use berth_types::{Caller, InstallId, Timestamp, chain};
 use berth_unpack::Unpacker;
 use hyper::Request;
@@ -41,19 +42,22 @@ use rest::{
     SystemApi,
 };
 
-/// Threads that run requests. What blocks runs elsewhere.
-const WORKERS: usize = 2;
 /// Threads for what blocks: those of the containers' pools, should all of them hang, and as many
 /// again as two hundred requests need for logs, imports and counting. Made when needed only.
 const BLOCKING: usize = POOL_THREADS + 200;
-/// How long one of these without work is kept for the next.
-const IDLE_THREAD: Duration = Duration::from_secs(5);
 /// Arenas of the allocator: one for each of the threads that run requests. More serve nobody faster
 /// and keep more.
 const ARENAS: i32 = 2;
 
 fn main() -> ExitCode {
     berth_sys::memory::bound_arenas(ARENAS);
+    // Started by the engine itself, for what it must not do itself.
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| name == READER)
+    {
+        return berth_container::reader();
+    }
     let config = match config::read(std::env::args_os()) {
         Ok(Asked::Run(config)) => config,
         Ok(Asked::Validated) => {
@@ -104,13 +108,7 @@ fn run(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> {
         "the engine makes namespaces and mounts and has to run as root"
     );
     host::raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(BLOCKING)
-        .thread_keep_alive(IDLE_THREAD)
-        .enable_all()
-        .build()
-        .context("cannot start the engine's threads")?;
+    let runtime = workers::runtime(BLOCKING).context("cannot start the engine's threads")?;
     let served = runtime.block_on(serve(config, passed));
     // A thread that hangs in the kernel is not waited for: it goes with the process.
     runtime.shutdown_background();
@@ -133,7 +131,10 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
 
     let database = config.data_root.join("meta.db");
     Storage::expect_database(&config.data_root, &database).map_err(report)?;
-    let db = Db::open(&database).map_err(report)?;
+    let agrees = |id, commits| Storage::expect_root(&config.data_root, id, commits);
+    let db = Db::open_if(&database, agrees).map_err(report)?;
+    // Whoever has the database has the sockets, and may be asked from here on what takes so long.
+    let _lane = Lane::open(&config.sockets, rest::alone);
     let storage =
         Storage::open(&config.data_root, db.clone(), Unpacker::new(unpack)).map_err(report)?;
     let images = Images::open(db.clone(), storage.clone()).map_err(report)?;
@@ -150,7 +151,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             launcher = launcher.placed_by(Arc::clone(scopes) as Arc<dyn Placement>);
         }
         None => {
-            make_cgroup(&cgroup_parent);
+            make_cgroup(&config.exec_root, &cgroup_parent);
             host.look_at_groups(&cgroup_parent);
         }
     }
@@ -169,7 +170,9 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
         cpus: host.cpus,
         swap_limit: host.support.swap,
     };
-    let networks = open_networks(&config, db.install_id()).await?;
+    let networks = task::begin("open-networks", Subject::Engine)
+        .run(open_networks(&config, db.install_id()))
+        .await?;
     let events = db.events().clone();
     let stir = quiet::Stir::default();
     tokio::spawn(quiet::give_back(stir.clone(), events.clone()));
@@ -233,8 +236,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
     // So does the bridge if no container is on it.
     let _ = tokio::task::spawn_blocking(move || networks.close()).await;
     // The levels above the containers go with the last of them.
-    berth_sys::cgroup::remove_if_empty(&cgroup_parent);
-    berth_sys::cgroup::remove_if_empty(&config.groups.parent);
+    berth_container::leave_own_group(&config.exec_root, &cgroup_parent);
     served
 }
 
@@ -253,7 +255,7 @@ async fn open_networks(config: &Config, install_id: InstallId) -> anyhow::Result
         firewall: options.firewall,
         spares: config.spares.networks,
     };
-    tokio::task::spawn_blocking(move || Networks::open(wanted))
+    tokio::task::spawn_blocking(task::blocking(move || Networks::open(wanted)))
         .await
         .context("the default network was not set up")
 }
@@ -265,10 +267,13 @@ fn report(error: impl std::error::Error) -> anyhow::Error {
 
 /// Makes the control group that the containers' groups go into, so that no start has to. Where
 /// that fails, starts try it again and say why.
-fn make_cgroup(path: &str) {
+fn make_cgroup(exec_root: &Path, path: &str) {
     use berth_sys::cgroup::Cgroup;
     if Cgroup::open(path).is_ok() {
         return;
+    }
+    if let Err(error) = berth_container::make_own_group(exec_root, path) {
+        tracing::warn!("{}", chain(&error));
     }
     if let Err(error) = Cgroup::create(path, &berth_types::oci::Resources::default()) {
         tracing::warn!("{}", chain(&error));
@@ -305,7 +310,6 @@ async fn listen(
         tracing::info!("API listen on unix://{}", path.display());
         listeners.push(listener);
     }
-    let _lane = Lane::open(&config.sockets, rest::alone);
     let _pidfile = Pidfile::write(&config.pidfile)?;
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();

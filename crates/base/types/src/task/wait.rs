@@ -49,10 +49,12 @@ pub enum Wait {
     News,
     /// The start of the engine to be over.
     Boot,
+    /// A process that looks at files which may not answer.
+    Files,
 }
 
 /// Every wait with its word, in the order of the numbers.
-const WORDS: [(Wait, &str); 21] = [
+const WORDS: [(Wait, &str); 22] = [
     (Wait::Nothing, "nothing"),
     (Wait::BlockingThread, "blocking thread"),
     (Wait::Container, "container"),
@@ -74,6 +76,7 @@ const WORDS: [(Wait, &str); 21] = [
     (Wait::ClientToRead, "client to read"),
     (Wait::News, "news"),
     (Wait::Boot, "engine's start"),
+    (Wait::Files, "files to answer"),
 ];
 
 impl Wait {

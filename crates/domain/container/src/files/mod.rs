@@ -1,23 +1,23 @@
 //! Files into and out of a container, and what it changed: `cp`, `diff`, `export`.
 //!
 //! Every path is resolved by the kernel below a descriptor of the container's root (`view`), so a
-//! link can lead nowhere else, whatever the container does meanwhile. What goes in is unpacked by
-//! the confined helper with that root as its own.
+//! link can lead nowhere else, whatever the container does meanwhile. What a running container has
+//! mounted may not answer: a process of its own looks at it (`reader`). What goes in is unpacked
+//! by the confined helper with that root as its own.
 
 pub(crate) mod busy;
 mod changes;
 mod error;
 mod place;
+pub(crate) mod reader;
 mod view;
 
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_storage::archive::{Form, TreeOptions, Written, write_path, write_tree};
-use berth_sys::path as resolve;
-use berth_sys::rustix::fs::{FileType, OFlags, StatVfsMountFlags, fstat, fstatvfs};
+use berth_storage::archive::{Form, TreeOptions, Written, write_tree};
 use berth_types::{Caller, Timestamp};
 use berth_unpack::Budget;
 use berth_unpack::protocol::{Destination, path_to_text};
@@ -29,15 +29,13 @@ pub use error::FilesError;
 use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::threads::Work;
-use place::{Found, Wanted};
+use place::Wanted;
+use reader::{Reader, Request, Seen, Target};
 
 /// How long a copy waits for a start that is under way.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks again.
 const ATTEMPTS: usize = 4;
-/// Largest `/etc/passwd` of a container that is read, in bytes.
-const PASSWD_MAX: u64 = 1 << 20;
-const NANOS: i64 = 1_000_000_000;
 
 /// What lies at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +65,10 @@ pub struct CopyIn {
 pub struct Outgoing {
     /// What it is.
     pub facts: PathFacts,
-    found: Found,
-    options: TreeOptions,
+    /// Who has it open.
+    reader: Reader,
+    container: String,
+    path: String,
 }
 
 /// The files of the containers. All verbs block.
@@ -130,7 +130,7 @@ impl Files {
     /// # Errors
     /// There is nothing, or no such container.
     pub fn stat(&self, caller: &Caller, key: &str, path: &str) -> Result<PathFacts, FilesError> {
-        Ok(self.open(caller, key, path)?.facts)
+        Ok(self.looked_at(caller, key, path, false)?.facts)
     }
 
     /// Opens what lies at a path for copying it out.
@@ -138,38 +138,52 @@ impl Files {
     /// # Errors
     /// As [`Files::stat`].
     pub fn open(&self, caller: &Caller, key: &str, path: &str) -> Result<Outgoing, FilesError> {
+        self.looked_at(caller, key, path, true)
+    }
+
+    fn looked_at(
+        &self,
+        caller: &Caller,
+        key: &str,
+        path: &str,
+        keep: bool,
+    ) -> Result<Outgoing, FilesError> {
         let wanted = Wanted::read(path).ok_or(FilesError::BadPath)?;
         let record = self.containers.get(caller, key)?;
         let (root, is_live) = self.to_read(&record, key)?;
         let at = Asked { key, path };
-        let found = place::find(&root, &wanted).map_err(|e| at.failed(e))?;
-        let canonical = place::path_of(&found.fd).map_err(|e| at.failed(e))?;
-        if !is_live {
-            at.check_mounts(&record, &canonical)?;
-        }
-        let is_link = FileType::from_raw_mode(found.stat.st_mode) == FileType::Symlink;
-        let stat = &found.stat;
-        let facts = PathFacts {
-            name: wanted.name.clone(),
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            mode: stat.st_mode,
-            modified: Timestamp::from_nanos(
-                stat.st_mtime
-                    .saturating_mul(NANOS)
-                    .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
-            ),
-            link_target: is_link.then(|| place::end_of_link(&root, &wanted, &found.fd)),
+        let mut reader = self.reader(key, path)?;
+        let look = Request::Look {
+            path: path.to_owned(),
+            keep,
         };
-        let options = TreeOptions {
-            form: Form::Plain,
-            name: wanted.name.into_bytes(),
-            // Of the whole root that would be the kernel's file systems too.
-            cross_mounts: canonical != "/",
+        let looked = reader.ask(&look, Some(&root)).map_err(|e| at.failed(e))?;
+        let seen: Seen = looked.map_err(|failure| at.failed(failure.into()))?;
+        if !is_live {
+            at.check_mounts(&record, &seen.canonical)?;
+        }
+        let facts = PathFacts {
+            name: wanted.name,
+            size: seen.size,
+            mode: seen.mode,
+            modified: Timestamp::from_nanos(seen.modified),
+            link_target: seen.link_target,
         };
         Ok(Outgoing {
             facts,
-            found,
-            options,
+            reader,
+            container: key.to_owned(),
+            path: path.to_owned(),
+        })
+    }
+
+    fn reader(&self, key: &str, path: &str) -> Result<Reader, FilesError> {
+        let reader = self.containers.shared.readers.take();
+        reader.map_err(|source| FilesError::Look {
+            operation: "start a process to look at",
+            path: path.to_owned(),
+            container: key.to_owned(),
+            source,
         })
     }
 
@@ -185,8 +199,9 @@ impl Files {
         options: CopyIn,
         archive: OwnedFd,
     ) -> Result<(), FilesError> {
-        let mut wanted = Wanted::read(path).ok_or(FilesError::BadPath)?;
-        wanted.is_directory = true;
+        if Wanted::read(path).is_none() {
+            return Err(FilesError::BadPath);
+        }
         let at = Asked { key, path };
         let shared = &self.containers.shared;
         for _ in 0..ATTEMPTS {
@@ -204,21 +219,25 @@ impl Files {
                 continue;
             }
             let (root, is_live) = self.to_write(&record, key)?;
-            let found = place::find(&root, &wanted).map_err(|e| at.no_target(e))?;
-            let canonical = place::path_of(&found.fd).map_err(|e| at.failed(e))?;
+            let user = record.settings.user.as_str();
+            let user = Some(user).filter(|user| options.to_user && !user.is_empty());
+            let ask = Request::Target {
+                path: path.to_owned(),
+                user: user.map(str::to_owned),
+            };
+            let asked = self.reader(key, path)?.ask(&ask, Some(&root));
+            let asked = asked.map_err(|e| at.failed(e))?;
+            let target: Target = asked.map_err(|failure| at.no_target(failure.into()))?;
+            let canonical = target.canonical;
             if !is_live {
                 at.check_mounts(&record, &canonical)?;
             }
-            let about = fstatvfs(&found.fd).map_err(|e| at.failed(e.into()))?;
-            if about.f_flag.contains(StatVfsMountFlags::RDONLY)
-                || (!is_live && record.host.readonly_rootfs)
-            {
+            if target.read_only || (!is_live && record.host.readonly_rootfs) {
                 return Err(FilesError::ReadOnly);
             }
-            let user = record.settings.user.as_str();
-            let owner = match options.to_user && !user.is_empty() {
-                true => Some(owner(&root, user).ok_or_else(|| FilesError::User(user.to_owned()))?),
-                false => None,
+            let owner = match (user, target.owner) {
+                (Some(user), None) => return Err(FilesError::User(user.to_owned())),
+                (_, owner) => owner,
             };
             let into = Destination {
                 directory: path_to_text(canonical.trim_matches('/').as_bytes()),
@@ -301,13 +320,12 @@ impl Outgoing {
     ///
     /// # Errors
     /// Something cannot be read, or the sink fails.
-    pub fn write(&self, sink: impl Write) -> Result<Written, FilesError> {
-        Ok(match &self.found.inside {
-            Some((above, name)) if !self.found.is_directory() => {
-                write_path(above.as_fd(), name, &self.options, sink)?
-            }
-            _ => write_tree(self.found.fd.as_fd(), &self.options, sink)?,
-        })
+    pub fn write(mut self, sink: impl Write) -> Result<(), FilesError> {
+        let at = Asked {
+            key: &self.container,
+            path: &self.path,
+        };
+        self.reader.fetch(sink).map_err(|e| at.failed(e))
     }
 }
 
@@ -377,52 +395,4 @@ impl Asked<'_> {
         }
         Ok(())
     }
-}
-
-/// User and group of `user[:group]`, by the container's own `/etc/passwd` and `/etc/group`.
-fn owner(root: &OwnedFd, user: &str) -> Option<(u32, u32)> {
-    let (user, group) = match user.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (user, None),
-    };
-    let passwd = text(root, "/etc/passwd");
-    let line = passwd.lines().find(|line| {
-        let mut fields = line.split(':');
-        fields.next() == Some(user) || fields.nth(1) == Some(user)
-    });
-    let field = |line: &str, n| line.split(':').nth(n).and_then(|text| text.parse().ok());
-    let uid = match user.parse() {
-        Ok(uid) => uid,
-        Err(_) => field(line?, 2)?,
-    };
-    let gid = match group {
-        None => line.and_then(|line| field(line, 3)).unwrap_or(0),
-        Some(group) => match group.parse() {
-            Ok(gid) => gid,
-            Err(_) => {
-                let groups = text(root, "/etc/group");
-                let named = |line: &&str| line.split(':').next() == Some(group);
-                field(groups.lines().find(named)?, 2)?
-            }
-        },
-    };
-    Some((uid, gid))
-}
-
-/// A small file of a container; nothing where there is none.
-fn text(root: &OwnedFd, path: &str) -> String {
-    let opened = resolve::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK);
-    let Ok(fd) = opened else {
-        return String::new();
-    };
-    let is_file =
-        fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-    let mut text = Vec::new();
-    if is_file {
-        // What could be read of a broken file is what there is.
-        let _ = std::fs::File::from(fd)
-            .take(PASSWD_MAX)
-            .read_to_end(&mut text);
-    }
-    String::from_utf8_lossy(&text).into_owned()
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use berth_sys::netlink::nft::Changes;
 use berth_sys::rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use berth_types::task::{self, Subject};
 
 use super::Table;
 use crate::wait::poll_for;
@@ -150,6 +151,7 @@ impl Watch {
 
     fn restore(&mut self) -> bool {
         self.restored = Some(Instant::now());
+        let _task = task::begin("repair-firewall", Subject::Engine).enter();
         match self.table.apply() {
             Ok(()) => {
                 tracing::warn!(

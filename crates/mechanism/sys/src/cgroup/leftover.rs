@@ -49,17 +49,3 @@ pub fn children(path: &str) -> BTreeSet<String> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
 }
-
-/// Removes the group at `path` from every tree where it is there and empty; where it is not, it
-/// stays. For the upper levels that containers share, when the last of them is gone.
-pub fn remove_if_empty(path: &str) {
-    let Ok(layout) = Layout::detect() else { return };
-    for place in layout
-        .trees
-        .iter()
-        .filter_map(|tree| create::place(tree, path).ok())
-    {
-        // Removing a group that has members or children fails, which is what is wanted.
-        let _ = std::fs::remove_dir(place);
-    }
-}

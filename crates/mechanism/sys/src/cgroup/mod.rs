@@ -14,6 +14,7 @@ mod layout;
 mod leftover;
 mod limits;
 mod oom;
+mod parents;
 mod scope;
 mod stats;
 mod support;
@@ -27,9 +28,10 @@ use rustix::fs::{Mode, OFlags};
 
 pub use error::CgroupError;
 pub use layout::{Layout, Tree, Version};
-pub use leftover::{children, remove_if_empty};
+pub use leftover::children;
 pub use limits::{WHOLE_SET, weight_of_shares};
 pub use oom::OomWatch;
+pub use parents::{exists, levels, make_level};
 pub use scope::{await_end, step_aside};
 pub use stats::{IoEntry, Usage};
 pub use support::Support;
@@ -59,8 +61,17 @@ impl Cgroup {
     /// When it is missing from a tree, or no control groups are mounted.
     pub fn open(path: &str) -> Result<Self, CgroupError> {
         let layout = Layout::detect().map_err(CgroupError::Detect)?;
+        Self::open_in(&layout, path, |_| true)
+    }
+
+    /// Opens the group in those trees of `layout` that are `wanted`.
+    fn open_in(
+        layout: &Layout,
+        path: &str,
+        wanted: impl Fn(&Tree) -> bool,
+    ) -> Result<Self, CgroupError> {
         let mut members = Vec::with_capacity(layout.trees.len());
-        for tree in layout.trees {
+        for tree in layout.trees.iter().filter(|tree| wanted(tree)).cloned() {
             let path = create::place(&tree, path)?;
             let directory = open_directory(&path).map_err(|source| CgroupError::Read {
                 path: path.clone(),
@@ -96,6 +107,10 @@ impl Cgroup {
     }
 
     /// Moves the calling process, which has one thread, into the group, in every tree.
+    ///
+    /// On version 1 that is one file for each hierarchy, which is the least there is: those with
+    /// several controllers (`cpu,cpuacct`) are one tree here, a container has a group in each, and
+    /// no call moves a process in several at once. The directories are open already.
     ///
     /// # Errors
     /// [`CgroupError::Enter`] names the tree that refused.

@@ -4,6 +4,7 @@
 //! process it is for as bytes, and [`Filter::load`] installs it there. Compiling once and caching
 //! the bytes is the point: a container start only pays for the load.
 
+pub mod ask;
 mod checks;
 mod compile;
 mod emit;

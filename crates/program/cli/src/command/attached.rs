@@ -3,7 +3,8 @@
 use berth_api::client::{Attached, Client, Output};
 use berth_api::exec::ResizeQuery;
 use berth_console::terminal::{self, OnSignal};
-use berth_console::{ConsoleError, Ended, Leave, Options, Raw, Size, Sizes, Stream, Typing, keys};
+use berth_console::{ConsoleError, Ended, Leave, Options, Raw, Size, Sizes, Stream, Typing};
+use berth_types::keys::DetachKeys;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, PIPE_CLOSED};
@@ -46,7 +47,7 @@ pub fn forward_signals(client: &Client, id: &str) -> Result<(), Exit> {
 pub struct Seat {
     tty: bool,
     stdin: bool,
-    detach_keys: Vec<u8>,
+    detach_keys: DetachKeys,
     /// Restores the terminal when the seat is left.
     raw: Option<Raw>,
 }
@@ -59,11 +60,8 @@ impl Seat {
     /// The input is wanted on a terminal and there is none here, or it refuses.
     pub fn take(tty: bool, stdin: bool, detach_keys: Option<&str>) -> Result<Self, Exit> {
         check(tty, stdin)?;
-        let default = || keys::parse(keys::DEFAULT).unwrap_or_default();
         // Keys that make no sense are the engine's to refuse.
-        let detach_keys = detach_keys.map_or_else(default, |text| {
-            keys::parse(text).unwrap_or_else(|_| default())
-        });
+        let detach_keys = DetachKeys::parse(detach_keys.unwrap_or_default()).unwrap_or_default();
         let raw = match tty && stdin {
             true => Raw::enter(OnSignal::End).map_err(|e| broken(&e))?,
             false => None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use berth_api::version::ApiVersion;
 use berth_sys::unread::unread;
+use berth_types::keys::{DetachKeys, Scanner};
 use berth_types::task::{self, Wait};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -17,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::detach::{DetachKeys, Scanner};
 use super::hangup::HangUp;
 use super::{Body, channel, empty};
 

@@ -96,7 +96,7 @@ async fn the_keys_end_the_connection_and_leave_the_program() {
     let session = Session {
         streams: Some(ready(streams)),
         terminal: true,
-        keys: Some(DetachKeys::parse("ctrl-p,ctrl-q").unwrap()),
+        keys: Some(DetachKeys::default()),
         left: Some(Box::new(move || left.send(()).unwrap())),
         ..Session::default()
     };

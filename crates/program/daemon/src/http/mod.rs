@@ -1,7 +1,6 @@
 //! HTTP over Unix sockets: connections, bodies, hijacked streams.
 
 mod body;
-mod detach;
 mod hangup;
 pub mod hijack;
 mod lane;
@@ -9,7 +8,6 @@ mod query;
 mod server;
 
 pub use body::{Body, Broken, Sender, breakable, channel, empty, full, send_blocking};
-pub use detach::DetachKeys;
 pub use lane::Lane;
 pub use query::Query;
 pub use server::{Listener, serve};

@@ -6,6 +6,7 @@ use berth_api::berth::ANNOUNCE_MAX;
 use berth_api::exec::ResizeQuery;
 use berth_container::{Containers, Log, Record};
 use berth_shim::{AttachWant, Role};
+use berth_types::keys::DetachKeys;
 use berth_types::oci::ConsoleSize;
 use hyper::StatusCode;
 
@@ -13,8 +14,8 @@ use super::error::{ApiError, ApiResult};
 use super::logs;
 use super::reply;
 use super::router::Call;
+use crate::http::Query;
 use crate::http::hijack::{self, Session};
-use crate::http::{DetachKeys, Query};
 
 /// Attaches a client. Errors are plain text, as clients expect them where they asked for a stream.
 pub(super) async fn attach(containers: &Containers, call: Call, id: &str) -> ApiResult {
@@ -104,5 +105,5 @@ pub(super) fn size(query: &Query) -> Result<ConsoleSize, ApiError> {
 
 /// Reads the keys by which a client leaves a terminal.
 pub(super) fn detach_keys(text: &str) -> Result<DetachKeys, ApiError> {
-    DetachKeys::parse(text).map_err(ApiError::invalid)
+    DetachKeys::parse(text).map_err(|e| ApiError::invalid(e.to_string()))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use berth_api::berth::{OWNER_QUERY, TIMINGS_HEADER, TimingPhase, Timings};
+use berth_api::berth::{OWNER_QUERY, TIMINGS_HEADER, TimingPhase};
 use berth_api::container::{ContainerCreateRequest, ContainerCreateResponse, WaitResponse};
 use berth_api::version::NEWEST;
 use berth_api::{Filters, decode, shape};
@@ -11,11 +11,10 @@ use berth_container::{Containers, Filter, Record, Report, WaitCondition};
 use berth_image::Images;
 use berth_types::{ErrorKind, Scope, task};
 use bytes::Bytes;
-use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 
 use super::attach;
-use super::convert::{self, ImageNames};
+use super::convert::{self, ImageNames, Listed};
 use super::error::{ApiError, ApiResult};
 use super::logs;
 use super::reply;
@@ -24,7 +23,7 @@ use super::terminals;
 use crate::config::Config;
 use crate::http::{Body, channel, full};
 
-/// Containers of a list that are described before others have a turn.
+/// Entries of a list that are made before others have a turn.
 const AT_ONCE: usize = 64;
 
 /// The containers router.
@@ -71,8 +70,14 @@ impl ContainersApi {
         }
         self.containers
             .check(&caller, &wire.config.image, name.as_deref())?;
+        let sources = convert::mounts::expected(&wire.host_config);
         let mut request = convert::create_request(name, wire, version, &self.config)?;
         request.owner = owner;
+        if !sources.is_empty()
+            && let Some(source) = self.containers.first_missing(sources).await?
+        {
+            return Err(convert::mounts::missing(&source));
+        }
         let created = self.containers.create(&caller, request).await?;
         let answer = ContainerCreateResponse {
             id: created.id.to_string(),
@@ -93,19 +98,11 @@ impl ContainersApi {
         let mut response = done(&report);
         if timed && !report.unchanged {
             let phases = report.phases.into_iter();
-            let timings = Timings {
-                total_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-                phases: phases
-                    .map(|p| TimingPhase {
-                        name: p.name,
-                        us: p.us,
-                    })
-                    .collect(),
-            };
-            let text = serde_json::to_string(&timings).unwrap_or_default();
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().insert(TIMINGS_HEADER, value);
-            }
+            let phases = phases.map(|p| TimingPhase {
+                name: p.name,
+                us: p.us,
+            });
+            reply::timed(&mut response, begun, phases.collect());
         }
         Ok(response)
     }
@@ -219,29 +216,30 @@ impl ContainersApi {
             list.truncate(limit);
         }
         let now = berth_types::Timestamp::now();
-        let size = call.query.switch("size");
-        let containers = self.containers.clone();
         let mut names = ImageNames::new(&self.images, &call.caller);
-        let mut part = move |records: &[Arc<Record>]| -> Vec<_> {
-            let summary = |r: &Arc<Record>| convert::summary(r, &containers, &mut names, now, size);
-            records.iter().map(summary).collect()
-        };
-        let list = if size {
-            counted(true, move || part(&list)).await?
-        } else {
-            let mut summaries = Vec::with_capacity(list.len());
-            for records in list.chunks(AT_ONCE) {
-                summaries.extend(part(records));
-                // A long list holds no other request up.
+        let containers = self.containers.clone();
+        if call.query.switch("size") {
+            let each =
+                move |r: &Arc<Record>| convert::summary(r, &containers, &mut names, now, true);
+            let list = counted(true, move || -> Vec<_> { list.iter().map(each).collect() });
+            let list = list.await?;
+            let shape = shape::container_summary;
+            return Ok(reply::shaped_list(&list, call.version, shape));
+        }
+        let mut listed = Listed::new(&containers, names, call.version, now);
+        let mut made = 0;
+        for (at, record) in list.iter().enumerate() {
+            made += usize::from(!listed.push(record));
+            if at == 0 {
+                listed.expect(list.len(), record);
+            }
+            if made >= AT_ONCE {
+                made = 0;
+                // A long list that is not ready yet holds no other request up.
                 tokio::task::yield_now().await;
             }
-            summaries
-        };
-        Ok(reply::shaped_list(
-            &list,
-            call.version,
-            shape::container_summary,
-        ))
+        }
+        Ok(reply::json_text(StatusCode::OK, listed.finish()))
     }
 }
 

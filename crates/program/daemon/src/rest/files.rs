@@ -59,7 +59,7 @@ impl FilesApi {
             })
             .await?;
         let facts = outgoing.facts.clone();
-        let body = self.stream(call, id, move |sink| outgoing.write(sink).map(drop));
+        let body = self.stream(call, id, move |sink| outgoing.write(sink));
         let mut response = reply::stream(body, "application/x-tar");
         describe(&mut response, &facts);
         Ok(response)

@@ -1,5 +1,8 @@
 //! Ordinary answers.
 
+use std::time::Instant;
+
+use berth_api::berth::{TIMINGS_HEADER, TimingPhase, Timings};
 use berth_api::shape::Shape;
 use berth_api::version::{ApiVersion, NEWEST};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -14,6 +17,11 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // Wire types have text keys and no floats, so they always serialise.
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
+    json_text(status, bytes)
+}
+
+/// A JSON document that is there as bytes.
+pub fn json_text(status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(full(bytes));
     *response.status_mut() = status;
     response
@@ -50,6 +58,18 @@ pub fn text(status: StatusCode, text: String) -> Response<Body> {
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+/// Says in the answer how long it took since `begun`.
+pub fn timed(response: &mut Response<Body>, begun: Instant, phases: Vec<TimingPhase>) {
+    let timings = Timings {
+        total_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        phases,
+    };
+    let text = serde_json::to_string(&timings).unwrap_or_default();
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        response.headers_mut().insert(TIMINGS_HEADER, value);
+    }
 }
 
 /// A JSON document in the shape that a client of `version` expects.

@@ -1,7 +1,8 @@
 //! From a request to its handler: the version prefix, the table of routes, the common headers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use berth_api::berth::TIMINGS_HEADER;
 use berth_api::system::header;
 use berth_api::version::{ApiVersion, NEWEST};
 use berth_types::Caller;
@@ -115,8 +116,14 @@ impl Api {
     /// Answers one request.
     pub async fn handle(self, caller: Caller, request: Request<Incoming>) -> Response<Body> {
         let line = format!("{} {}", request.method(), request.uri());
+        // A start says more, and says it itself.
+        let asked = request.headers().contains_key(TIMINGS_HEADER);
+        let timed = (asked && request.method() == Method::GET).then(Instant::now);
         let answer = self.dispatch(caller, request).await;
         let mut response = answer.unwrap_or_else(ApiError::into_response);
+        if let Some(begun) = timed {
+            reply::timed(&mut response, begun, Vec::new());
+        }
         tracing::debug!("{line}: {}", response.status().as_u16());
         common_headers(response.headers_mut());
         response

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use berth_api::container::{ContainerConfig, ContainerCreateRequest, HostConfig, LogConfig};
 use berth_api::version::ApiVersion;
 use berth_container::{
-    CreateRequest, HOST_GATEWAY, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits, Log, Network,
-    RestartPolicy, Settings,
+    CreateRequest, DeviceMapping, HOST_GATEWAY, HostSettings, LOG_MAX_FILES, LOG_MAX_SIZE, Limits,
+    Log, Network, RestartPolicy, Settings,
 };
 use berth_types::{ULIMITS, parse_size};
 
@@ -108,12 +108,7 @@ fn refuse_host(host: &HostConfig) -> Result<(), ApiError> {
             "an isolation technology",
         ),
         (!host.cgroup.is_empty(), "a cgroup of another container"),
-        (
-            !host.cgroup_parent.is_empty(),
-            "--cgroup-parent of one container",
-        ),
         (host.init == Some(true), "--init"),
-        (!host.devices.is_empty(), "--device"),
         (!host.device_requests.is_empty(), "--gpus"),
         (
             host.memory_swappiness.is_some_and(|n| n != -1),
@@ -259,6 +254,8 @@ fn host_settings(
             pids: host.pids_limit,
         },
         device_rules: host.device_cgroup_rules,
+        devices: host.devices.into_iter().map(device).collect(),
+        cgroup_parent: host.cgroup_parent,
         ulimits,
         group_add: host.group_add,
         oom_score_adj: i32::try_from(host.oom_score_adj)
@@ -284,6 +281,22 @@ fn host_settings(
         annotations: host.annotations,
         mac: None,
     })
+}
+
+/// What is left out has Docker's defaults.
+fn device(wire: berth_api::container::DeviceMapping) -> DeviceMapping {
+    let or = |text: String, default: &str| {
+        if text.is_empty() {
+            default.to_owned()
+        } else {
+            text
+        }
+    };
+    DeviceMapping {
+        target: or(wire.path_in_container, &wire.path_on_host),
+        access: or(wire.cgroup_permissions, "rwm"),
+        source: wire.path_on_host,
+    }
 }
 
 /// Whether control groups are of version 2, where a privileged container has a view of its own

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_api::container::{
-    ContainerConfig, ContainerInspect, ContainerState, Empty, HostConfig, LogConfig, Ulimit,
+    ContainerConfig, ContainerInspect, ContainerState, DeviceMapping, Empty, HostConfig, LogConfig,
+    Ulimit,
 };
 use berth_api::image::DriverData;
 use berth_container::{
@@ -146,6 +147,8 @@ fn host_config(host: &HostSettings, record: &Record) -> HostConfig {
         restart_policy: restart_policy(host.restart),
         auto_remove: host.auto_remove,
         device_cgroup_rules: host.device_rules.clone(),
+        devices: host.devices.iter().map(device).collect(),
+        cgroup_parent: host.cgroup_parent.clone(),
         console_size: host.console_size.map(u32::from),
         annotations: host.annotations.clone(),
         cap_add: host.cap_add.clone(),
@@ -186,6 +189,14 @@ fn host_config(host: &HostSettings, record: &Record) -> HostConfig {
         masked_paths: paths(&host.masked_paths, masked),
         readonly_paths: paths(&host.readonly_paths, read_only),
         ..HostConfig::default()
+    }
+}
+
+fn device(own: &berth_container::DeviceMapping) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: own.source.clone(),
+        path_in_container: own.target.clone(),
+        cgroup_permissions: own.access.clone(),
     }
 }
 

@@ -4,7 +4,8 @@ mod commit;
 mod create;
 mod image;
 mod inspect;
-mod mounts;
+mod listed;
+pub mod mounts;
 mod network;
 mod summary;
 mod update;
@@ -15,5 +16,6 @@ pub use image::{
     history_item, image_filter, image_inspect, image_prune_filter, image_summary, removal_items,
 };
 pub use inspect::inspect;
+pub use listed::Listed;
 pub use summary::{ImageNames, summary};
 pub use update::{change, restart_policy};

@@ -37,6 +37,24 @@ pub fn read(host: &HostConfig) -> Result<Mounts, ApiError> {
     Ok((binds, tmpfs))
 }
 
+/// The sources that have to be there when a container is made.
+pub fn expected(host: &HostConfig) -> Vec<String> {
+    let binds = host.mounts.iter().filter(|mount| mount.kind == "bind");
+    let is_made = |mount: &Mount| {
+        let options = mount.bind_options.as_ref();
+        options.is_some_and(|options| options.create_mountpoint)
+    };
+    let expected = binds.filter(|mount| !is_made(mount));
+    expected.map(|mount| mount.source.clone()).collect()
+}
+
+/// The answer for a source that is missing.
+pub fn missing(source: &str) -> ApiError {
+    ApiError::invalid(format!(
+        "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+    ))
+}
+
 /// `source:target[:options]`, as `-v` has it.
 fn short(text: &str) -> Result<Bind, ApiError> {
     let bad =
@@ -95,13 +113,6 @@ fn long(mount: &Mount) -> Result<Bind, ApiError> {
     let options = mount.bind_options.clone().unwrap_or_default();
     if options.read_only_force_recursive {
         return Err(ApiError::not_built("a recursively read-only bind mount"));
-    }
-    let exists = std::path::Path::new(&mount.source).exists();
-    if !exists && !options.create_mountpoint {
-        return Err(bad(format!(
-            "bind source path does not exist: {}",
-            mount.source
-        )));
     }
     Ok(Bind {
         source: mount.source.clone(),

@@ -1,6 +1,7 @@
 //! `GET /containers/json`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::container::{ContainerSummary, HostConfigSummary};
@@ -21,18 +22,26 @@ pub fn summary(
 ) -> ContainerSummary {
     let usage = size.then(|| containers.usage(record));
     ContainerSummary {
+        image: images.of(record),
+        size_rw: usage.map(|u| u.0),
+        size_root_fs: usage.map(|u| u.1),
+        status: status(record, now),
+        ..lasting(record, containers)
+    }
+}
+
+/// The part of it that lasts as long as the container's state does: all but the image's name, the
+/// sizes, and how long ago something was.
+pub(super) fn lasting(record: &Record, containers: &Containers) -> ContainerSummary {
+    ContainerSummary {
         id: record.id.to_string(),
         names: vec![format!("/{}", record.name)],
-        image: images.of(record),
         image_id: record.image.to_string(),
         command: command(record),
         created: record.created.as_seconds(),
         ports: network::port_summaries(record),
-        size_rw: usage.map(|u| u.0),
-        size_root_fs: usage.map(|u| u.1),
         labels: record.settings.labels.clone(),
         state: record.state.phase.word().to_owned(),
-        status: status(record, now),
         host_config: HostConfigSummary {
             network_mode: record.host.network.name(),
             annotations: record.host.annotations.clone(),
@@ -49,7 +58,14 @@ pub fn summary(
 pub struct ImageNames {
     images: Images,
     caller: Caller,
-    known: HashMap<String, Option<Digest>>,
+    known: HashMap<String, Meaning>,
+}
+
+/// What a name means, and the name as JSON.
+#[derive(Clone)]
+struct Meaning {
+    image: Option<Digest>,
+    json: Arc<str>,
 }
 
 impl ImageNames {
@@ -65,20 +81,33 @@ impl ImageNames {
     /// The name that the container was made from, while it still means the same image; else the
     /// id.
     fn of(&mut self, record: &Record) -> String {
-        let name = &record.image_name;
-        let meant = match self.known.get(name) {
-            Some(meant) => *meant,
-            None => {
-                let meant = self.images.resolve(&self.caller, name).ok();
-                let meant = meant.map(|image| image.id);
-                self.known.insert(name.clone(), meant);
-                meant
-            }
-        };
-        match meant == Some(record.image) {
-            true => name.clone(),
+        match self.meaning(&record.image_name).image == Some(record.image) {
+            true => record.image_name.clone(),
             false => record.image.to_string(),
         }
+    }
+
+    /// The same as JSON.
+    pub(super) fn json_of(&mut self, record: &Record) -> Arc<str> {
+        let meaning = self.meaning(&record.image_name);
+        match meaning.image == Some(record.image) {
+            true => meaning.json,
+            false => format!("\"{}\"", record.image).into(),
+        }
+    }
+
+    fn meaning(&mut self, name: &str) -> Meaning {
+        if let Some(meaning) = self.known.get(name) {
+            return meaning.clone();
+        }
+        let image = self.images.resolve(&self.caller, name).ok();
+        let meaning = Meaning {
+            image: image.map(|image| image.id),
+            // A text always serialises.
+            json: serde_json::to_string(name).unwrap_or_default().into(),
+        };
+        self.known.insert(name.to_owned(), meaning.clone());
+        meaning
     }
 }
 
@@ -95,7 +124,7 @@ fn command(record: &Record) -> String {
     parts.iter().map(joined).collect::<Vec<_>>().join(" ")
 }
 
-fn status(record: &Record, now: Timestamp) -> String {
+pub(super) fn status(record: &Record, now: Timestamp) -> String {
     let state = &record.state;
     match state.phase {
         Phase::Running => format!("Up {}", ago(state.started_at.age(now))),

@@ -1,30 +1,45 @@
-//! The keys by which a client leaves a terminal.
+//! The keys by which a client leaves a terminal: as text, and in what is typed.
 
 /// ctrl-p, ctrl-q: the keys unless the client names others.
 const DEFAULT: [u8; 2] = [0x10, 0x11];
 /// Most keys in a sequence.
 const KEYS_MAX: usize = 32;
 
-/// A sequence of keys.
+/// The text names no keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Invalid detach keys ({text}) provided: give at most {KEYS_MAX} of a character or ctrl-<a-z, @, [, \\, ], ^ or _>, with commas in between"
+)]
+pub struct KeysError {
+    text: String,
+}
+
+/// A sequence of keys, as the bytes that a terminal sends for them; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetachKeys(Vec<u8>);
+
+impl Default for DetachKeys {
+    fn default() -> Self {
+        Self(DEFAULT.to_vec())
+    }
+}
 
 impl DetachKeys {
     /// Reads Docker's words for keys: characters and `ctrl-<one of a-z@[\]^_>`, with commas in
     /// between. Nothing is the default.
     ///
     /// # Errors
-    /// Something else, with a sentence about it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Something else.
+    pub fn parse(text: &str) -> Result<Self, KeysError> {
         if text.is_empty() {
-            return Ok(Self(DEFAULT.to_vec()));
+            return Ok(Self::default());
         }
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
-        keys.filter(|keys| keys.len() <= KEYS_MAX).map(Self).ok_or_else(|| {
-            format!(
-                "Invalid detach keys ({text}) provided: give at most {KEYS_MAX} of a character or ctrl-<a-z, @, [, \\, ], ^ or _>, with commas in between"
-            )
-        })
+        keys.filter(|keys| keys.len() <= KEYS_MAX)
+            .map(Self)
+            .ok_or_else(|| KeysError {
+                text: text.to_owned(),
+            })
     }
 }
 
@@ -49,6 +64,7 @@ fn key(word: &str) -> Option<u8> {
 #[derive(Debug)]
 pub struct Scanner {
     keys: Vec<u8>,
+    /// How many of the keys were typed just now.
     held: usize,
 }
 
@@ -104,7 +120,7 @@ mod tests {
         assert_eq!(keys("a,ctrl-x,b").unwrap(), [b'a', 24, b'b']);
         assert_eq!(keys("DEL").unwrap(), [127]);
         for bad in ["ctrl-", "ctrl-A", "ctrl-1", "ab", ",", "a,", "é", "alt-a"] {
-            assert!(keys(bad).unwrap_err().contains(bad), "{bad}");
+            assert!(keys(bad).unwrap_err().to_string().contains(bad), "{bad}");
         }
         assert!(keys(&["a"; 33].join(",")).is_err());
     }
