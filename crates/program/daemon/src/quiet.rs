@@ -18,8 +18,8 @@ const QUIET: Duration = Duration::from_secs(6);
 /// How many pieces of work may be begun in that time: somebody who looks at a list every second is
 /// no reason to keep what a thousand starts needed.
 const FEW: u64 = 60;
-/// How much more than when it was last quiet the engine has to hold before anything is given back.
-/// Less is used again soon.
+/// How many bytes more than after the last time the engine has to hold beyond what lives before
+/// anything is given back. Less is used again soon.
 const WORTH: u64 = 2 << 20;
 
 /// What happens. Cheap to clone.
@@ -36,7 +36,7 @@ impl Stir {
 /// Gives memory back, as often as it becomes quiet, for as long as the engine lives. Containers stir
 /// by their `events`, requests by themselves.
 pub async fn give_back(stir: Stir, events: Events) {
-    let mut least = memory::held().unwrap_or(u64::MAX);
+    let mut least = idle().unwrap_or(u64::MAX);
     loop {
         tokio::select! {
             () = stir.0.notified() => {}
@@ -44,16 +44,21 @@ pub async fn give_back(stir: Stir, events: Events) {
         }
         quiet().await;
         // Without /proc nothing is known, and nothing given back.
-        let Ok(held) = memory::held() else { return };
-        if held < least.saturating_add(WORTH) {
-            least = least.min(held);
-            continue;
+        let Ok(before) = idle() else { return };
+        if before >= least.saturating_add(WORTH) {
+            // An engine that ends does not wait for it.
+            let _ = tokio::task::spawn_blocking(memory::trim).await;
         }
-        // An engine that ends does not wait for it.
-        let _ = tokio::task::spawn_blocking(memory::trim).await;
-        least = memory::held().unwrap_or(held);
-        tracing::debug!(held, left = least, "memory given back");
+        // What cannot be given back is not tried again and again.
+        let Ok(after) = idle() else { return };
+        tracing::debug!(before, after, "memory held beyond what lives");
+        least = after;
     }
+}
+
+/// Bytes that are held and do not live.
+fn idle() -> std::io::Result<u64> {
+    Ok(memory::held()?.saturating_sub(memory::live()))
 }
 
 /// Resolves when little has happened for a while.

@@ -1,4 +1,5 @@
 use super::*;
+use std::pin::pin;
 
 /// The registry is the process's: a test looks for its own.
 fn mine(kind: &str) -> Vec<InFlight> {
