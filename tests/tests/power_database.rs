@@ -149,8 +149,9 @@ fn what_is_not_the_database_of_the_root_is_refused() {
         put(&root.whole[..length]);
         root.refuses(&format!("{length} bytes of it"), &damaged);
     }
-    // Behind a whole header there is enough for a recovery to begin.
-    for length in [8192, 16384, root.whole.len() / 2, root.whole.len() - 4096] {
+    // Behind a whole header there is enough for a recovery to begin. The last page may be one that
+    // nothing is in: without it nothing is lost.
+    for length in [8192, 16384, root.whole.len() / 2] {
         put(&root.whole[..length]);
         root.refuses(&format!("{length} bytes of it"), &damaged);
     }
