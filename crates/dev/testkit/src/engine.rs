@@ -43,6 +43,10 @@ const COLUMNS: u16 = 80;
 
 /// What follows an answer is done within this time.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// Looks at what is there, some milliseconds apart, that have to see the same.
+const SAME_LOOKS: u32 = 15;
+/// How long these are tried for.
+const REST_LIMIT: Duration = Duration::from_secs(2);
 
 /// A running (or, after [`Engine::kill9`] or [`Engine::terminate`], stopped) engine.
 ///
@@ -503,8 +507,21 @@ impl Engine {
     }
 
     /// Everything the engine has made in its namespaces, cgroups and directories so far.
+    ///
+    /// The kernel takes the links of a namespace away some time after the last program in it has
+    /// ended: the census is one that has been the same for some looks.
     pub fn census(&self) -> Census {
-        self.ground.census()
+        let mut census = self.ground.census();
+        let mut same = 0;
+        let settled = || {
+            let now = self.ground.census();
+            same = if now == census { same + 1 } else { 0 };
+            census = now;
+            (same == SAME_LOOKS).then_some(())
+        };
+        // What never rests shows in whatever it is compared with.
+        let _ = try_until(REST_LIMIT, settled);
+        census
     }
 
     /// Asks for the removal of every container. What was refused.
