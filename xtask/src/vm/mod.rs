@@ -6,7 +6,7 @@ pub mod power;
 pub mod systemd;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,6 +15,27 @@ use crate::workspace;
 
 /// What `dev/run-in-vm` ends with when there is no machine to run in.
 const NO_MACHINE: i32 = 125;
+
+/// How often a machine is switched on.
+const BOOT_ATTEMPTS: u32 = 3;
+/// What `dev/run-in-vm` says of one that does not come up.
+const NOT_UP: &str = "the guest was not up after";
+
+/// Runs a machine to its end. Its kernel loses a timer now and then under emulation and never
+/// comes up: nothing of the tests has run then and no disk was mounted, so it is switched on again.
+fn switched_on(command: impl Fn() -> Result<Command>) -> Result<Output> {
+    let mut attempt = 1;
+    loop {
+        let output = command()?.output().context("starting dev/run-in-vm")?;
+        let is_up = output.status.code() != Some(NO_MACHINE)
+            || !String::from_utf8_lossy(&output.stderr).contains(NOT_UP);
+        if is_up || attempt == BOOT_ATTEMPTS {
+            return Ok(output);
+        }
+        println!("the machine did not come up, and is switched on again");
+        attempt += 1;
+    }
+}
 
 /// A test program of `berth-tests`, and the machine it needs.
 pub struct Guest<'a> {
@@ -31,10 +52,7 @@ impl Guest<'_> {
     /// that began and did not end is a failure.
     pub fn run(&self, root: &Path) -> Result<Counts> {
         let test = build(root, self.test)?;
-        let output = self
-            .command(root, &test)?
-            .output()
-            .context("starting dev/run-in-vm")?;
+        let output = switched_on(|| self.command(root, &test))?;
         let said = String::from_utf8_lossy(&output.stdout);
         print!("{said}{}", String::from_utf8_lossy(&output.stderr));
         if let Some(found) = counts::total(&said, counts::of_libtest_line) {

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -22,10 +22,6 @@ const CUT: i32 = 137;
 const LIMIT: &str = "480";
 /// Seconds in which it comes up; ten are the rule.
 const BOOT_LIMIT: &str = "90";
-/// How often it is switched on.
-const BOOT_ATTEMPTS: u32 = 3;
-/// What `dev/run-in-vm` says of one that does not come up.
-const NOT_UP: &str = "the guest was not up after";
 /// Marks of the guest behind which the power goes: a mark every 25 ms, and one for each answer.
 const TICKS_MAX: u64 = 160;
 /// See [`TICKS_MAX`].
@@ -161,7 +157,7 @@ impl Boot<'_> {
     fn run(&self) -> Result<Option<Held>> {
         let begun = Instant::now();
         let last = self.round == self.plan.cuts;
-        let output = self.booted(last)?;
+        let output = super::switched_on(|| self.command(last))?;
         let said = String::from_utf8_lossy(&output.stdout);
         let complaints = String::from_utf8_lossy(&output.stderr);
         let code = output.status.code();
@@ -192,23 +188,6 @@ impl Boot<'_> {
         }
         let lost = loss.map_or(0, |said| number(said, "lost"));
         Ok(Some(Held { held, lost }))
-    }
-
-    /// Runs the machine. Its kernel loses a timer now and then under emulation and never comes up:
-    /// nothing of the engine has run then and nothing was mounted, so it is switched on again.
-    fn booted(&self, last: bool) -> Result<Output> {
-        let mut attempt = 1;
-        loop {
-            let output = self.command(last)?.output();
-            let output = output.context("starting dev/run-in-vm")?;
-            let is_up = output.status.code() != Some(NO_MACHINE)
-                || !String::from_utf8_lossy(&output.stderr).contains(NOT_UP);
-            if is_up || attempt == BOOT_ATTEMPTS {
-                return Ok(output);
-            }
-            println!("power: boot {}: the machine did not come up", self.round);
-            attempt += 1;
-        }
     }
 
     /// A number that belongs to this boot and to what it is for.
