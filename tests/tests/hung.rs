@@ -206,3 +206,23 @@ fn an_engine_that_is_killed_leaves_nothing_locked_behind_a_copy_that_hangs() {
     wait_until("who looked for the dead engine is gone", LIMIT, gone);
     engine.assert_consistent();
 }
+
+/// An engine that stops takes the readers along that have nothing to do, also one that would not go
+/// by itself when its socket does.
+#[test]
+fn an_engine_that_stops_leaves_no_reader() {
+    let mut engine = Engine::with_busybox();
+    engine
+        .docker(&["create", "--name", "box", "busybox:test"])
+        .ok();
+    engine.docker(&["cp", "box:/etc/passwd", "-"]).ok();
+    let processes = engine.processes().into_iter();
+    let mut readers = processes.filter(|(_, line)| line.contains("berth-files"));
+    let (reader, _) = readers.next().expect("it waits for the next question");
+    engine
+        .in_namespaces("kill", &["-STOP", &reader.to_string()])
+        .ok();
+    engine.terminate();
+    let left = engine.processes();
+    assert!(!left.iter().any(|(id, _)| *id == reader), "{left:#?}");
+}

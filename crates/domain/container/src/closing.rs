@@ -28,6 +28,12 @@ pub struct Closed {
 }
 
 impl Containers {
+    /// Ends the processes that read files of containers and wait for the next question, so that
+    /// none of them outlives the engine. Waits until they are reaped: not on a thread that answers.
+    pub fn close_readers(&self) {
+        self.shared.readers.close();
+    }
+
     /// Ends all containers at the same time, each with its own signal and patience, and starts none
     /// any more. A restart policy counts with the next engine, as if the container had ended there.
     pub async fn close(&self) -> Closed {

@@ -221,7 +221,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
             events,
         },
         system: SystemApi {
-            containers,
+            containers: containers.clone(),
             networks: networks.clone(),
             images,
             storage,
@@ -231,6 +231,7 @@ async fn serve(config: Config, passed: Vec<UnixListener>) -> anyhow::Result<()> 
         },
     };
     let served = listen(&config, passed, api, stir).await;
+    let _ = tokio::task::spawn_blocking(move || containers.close_readers()).await;
     // Monitors that have no container go with the engine.
     let _ = tokio::task::spawn_blocking(move || launcher.close()).await;
     // So does the bridge if no container is on it.

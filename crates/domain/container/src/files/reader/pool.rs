@@ -28,7 +28,15 @@ const SIGKILL: i32 = 9;
 /// All readers of an engine. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Readers {
-    idle: Arc<Mutex<Vec<Idle>>>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// Readers that have nothing to do.
+#[derive(Default)]
+struct Waiting {
+    idle: Vec<Idle>,
+    /// The engine ends: no more of them are kept.
+    is_closed: bool,
 }
 
 struct Idle {
@@ -51,7 +59,7 @@ impl Readers {
     /// There is no process to be had.
     pub(crate) fn take(&self) -> io::Result<Reader> {
         // The youngest: the others may come to their end.
-        while let Some(Idle { process, .. }) = self.lock().pop() {
+        while let Some(Idle { process, .. }) = self.lock().idle.pop() {
             if !process.has_ended() {
                 return Ok(self.lend(process));
             }
@@ -68,11 +76,11 @@ impl Readers {
     }
 
     fn give_back(&self, process: Process) {
-        let mut idle = self.lock();
-        if idle.len() < IDLE_MAX {
+        let mut waiting = self.lock();
+        if waiting.idle.len() < IDLE_MAX && !waiting.is_closed {
             let since = Instant::now();
-            idle.push(Idle { process, since });
-            drop(idle);
+            waiting.idle.push(Idle { process, since });
+            drop(waiting);
             let readers = self.clone();
             machine::spawn(async move {
                 tokio::time::sleep(IDLE).await;
@@ -84,14 +92,26 @@ impl Readers {
 
     /// Takes those out that have waited for so long.
     fn idle_since(&self, age: Duration) -> Vec<Idle> {
-        let mut idle = self.lock();
-        let (old, young) = idle.drain(..).partition(|one| one.since.elapsed() >= age);
-        *idle = young;
+        let mut waiting = self.lock();
+        let idle = waiting.idle.drain(..);
+        let (old, young) = idle.partition(|one| one.since.elapsed() >= age);
+        waiting.idle = young;
         old
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends those that wait, and keeps none any more. They are reaped when this returns; one that
+    /// is being asked ends when its socket does.
+    pub fn close(&self) {
+        let idle = {
+            let mut waiting = self.lock();
+            waiting.is_closed = true;
+            std::mem::take(&mut waiting.idle)
+        };
+        drop(idle);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
