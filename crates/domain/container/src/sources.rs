@@ -40,16 +40,18 @@ pub(crate) async fn make(shared: &Arc<Shared>, record: &Record) -> Result<Vec<No
         return devices(shared, record).await;
     };
     let why = match source.make {
-        true => format!(" and cannot be made: {error}"),
-        false => String::new(),
+        true => format!("{} and cannot be made: {error}", missing(&source)),
+        false => missing(&source),
     };
-    Err(LaunchFault::of(
-        StartFailureKind::BadMount,
-        format!(
-            "invalid mount config for type \"bind\": bind source path does not exist: {}{why}",
-            source.path
-        ),
-    ))
+    Err(LaunchFault::of(StartFailureKind::BadMount, why))
+}
+
+/// Docker's words for a source that is not there, which clients look for.
+fn missing(source: &Source) -> String {
+    format!(
+        "invalid mount config for type \"bind\": bind source path does not exist: {}",
+        source.path
+    )
 }
 
 async fn devices(shared: &Arc<Shared>, record: &Record) -> Result<Vec<Node>, LaunchFault> {
@@ -62,17 +64,16 @@ async fn devices(shared: &Arc<Shared>, record: &Record) -> Result<Vec<Node>, Lau
 }
 
 impl Containers {
-    /// The first of these paths on the host that is not there.
+    /// Refuses what is to mount paths of the host that are not all there.
     ///
     /// # Errors
-    /// They do not answer within some seconds.
-    pub async fn first_missing(
-        &self,
-        paths: Vec<String>,
-    ) -> Result<Option<String>, ContainerError> {
+    /// The first path that is missing, or they do not answer within some seconds.
+    pub async fn expect_sources(&self, paths: Vec<String>) -> Result<(), ContainerError> {
         let sources = paths.into_iter().map(|path| Source { path, make: false });
-        let missing = look(&self.shared, NOT_YET, sources.collect()).await?;
-        Ok(missing.map(|(source, _)| source.path))
+        match look(&self.shared, NOT_YET, sources.collect()).await? {
+            Some((source, _)) => Err(ContainerError::Invalid(missing(&source))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -73,11 +73,7 @@ impl ContainersApi {
         let sources = convert::mounts::expected(&wire.host_config);
         let mut request = convert::create_request(name, wire, version, &self.config)?;
         request.owner = owner;
-        if !sources.is_empty()
-            && let Some(source) = self.containers.first_missing(sources).await?
-        {
-            return Err(convert::mounts::missing(&source));
-        }
+        self.containers.expect_sources(sources).await?;
         let created = self.containers.create(&caller, request).await?;
         let answer = ContainerCreateResponse {
             id: created.id.to_string(),

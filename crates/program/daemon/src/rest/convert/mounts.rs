@@ -48,13 +48,6 @@ pub fn expected(host: &HostConfig) -> Vec<String> {
     expected.map(|mount| mount.source.clone()).collect()
 }
 
-/// The answer for a source that is missing.
-pub fn missing(source: &str) -> ApiError {
-    ApiError::invalid(format!(
-        "invalid mount config for type \"bind\": bind source path does not exist: {source}"
-    ))
-}
-
 /// `source:target[:options]`, as `-v` has it.
 fn short(text: &str) -> Result<Bind, ApiError> {
     let bad =
