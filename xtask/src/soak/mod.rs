@@ -6,6 +6,7 @@ mod histories;
 mod measure;
 mod power;
 mod runs;
+mod stage;
 pub mod thousand;
 
 use std::ffi::OsString;

@@ -1,15 +1,12 @@
 //! `cargo xtask soak thousand [--containers N] [--bridge 1]`: many containers on one engine.
 //!
 //! They are started, listed, measured, stopped and removed; in the middle of the starts the engine
-//! is killed and started again. All the while a reader asks for the list and for single
-//! containers. How long its answers took stands beside each stage twice: as the reader saw it, who
-//! competes for the processors himself, and as the engine did, from the request's arrival at its
-//! handler until the answer was ready. Ends with the proof that nothing is left.
+//! is killed and started again. All the while somebody reads ([`super::stage`]). Ends with the proof
+//! that nothing is left.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,14 +15,13 @@ use anyhow::{Context, Result, bail, ensure};
 use berth_testkit::{Engine, EngineBuilder};
 use serde_json::{Value, json};
 
-use super::measure::{Held, Latencies, all_well, ask, each, number};
+use super::measure::{Held, all_well, ask, each, number};
+use super::stage::{Stage, stage, table};
 
 /// Without `--containers`.
 const CONTAINERS: u32 = 1000;
 /// Clients that ask for something at the same time.
 const CLIENTS: usize = 8;
-/// Between two questions of the reader.
-const PAUSE: Duration = Duration::from_millis(15);
 /// The whole, with an ample part for every container.
 const LIMIT: Duration = Duration::from_secs(180);
 /// See [`LIMIT`].
@@ -43,42 +39,6 @@ const THREADS_AFTER: u64 = 8;
 const QUIET: Duration = Duration::from_secs(25);
 
 const IMAGE: &str = "busybox:test";
-
-/// How long the list and single containers took to be read during a stage, and what part of that
-/// was the engine's.
-#[derive(Default)]
-struct Read {
-    list: Latencies,
-    list_own: Latencies,
-    inspect: Latencies,
-    inspect_own: Latencies,
-}
-
-impl Read {
-    /// A median beyond this is no matter of a busy machine.
-    const ABSURD_MS: f64 = 250.0;
-
-    fn check(&self, what: &str) -> Result<()> {
-        for (read, own) in [("list", &self.list_own), ("inspect", &self.inspect_own)] {
-            let median = own.median();
-            ensure!(
-                median < Self::ABSURD_MS,
-                "during {what} the engine took {median:.0} ms for half of the answers to {read}"
-            );
-        }
-        Ok(())
-    }
-}
-
-/// One line of the table.
-struct Stage {
-    what: String,
-    wall: Duration,
-    count: usize,
-    own: Latencies,
-    read: Read,
-    load: String,
-}
 
 /// The soak itself.
 pub fn run(_root: &Path, arguments: &[OsString]) -> Result<bool> {
@@ -329,95 +289,4 @@ fn command(engine: &Engine, stages: &mut Vec<Stage>, words: &[&str]) -> Result<(
         Ok(())
     })?;
     all_well(&shown, &failed)
-}
-
-/// Does the work while a reader reads.
-fn stage<T: Sync>(
-    engine: &Engine,
-    stages: &mut Vec<Stage>,
-    what: &str,
-    items: &[T],
-    clients: usize,
-    work: impl Fn(&T) -> Result<()> + Sync,
-) -> Result<Vec<anyhow::Error>> {
-    eprintln!("soak: {what}");
-    let over = AtomicBool::new(false);
-    let begun = Instant::now();
-    let (own, failed, wall, read) = thread::scope(|scope| {
-        let reader = scope.spawn(|| read(engine, &over));
-        let (own, failed) = each(items, clients, work);
-        let wall = begun.elapsed();
-        over.store(true, Ordering::Relaxed);
-        (own, failed, wall, reader.join())
-    });
-    let Ok(read) = read else {
-        bail!("the reader of {what} panicked")
-    };
-    let read = read?;
-    read.check(what)?;
-    stages.push(Stage {
-        what: what.to_owned(),
-        wall,
-        count: items.len(),
-        own,
-        read,
-        load: crate::bench::machine::load()?,
-    });
-    Ok(failed)
-}
-
-fn read(engine: &Engine, over: &AtomicBool) -> Result<Read> {
-    let mut read = Read::default();
-    let (_stop, pause) = mpsc::channel::<()>();
-    while !over.load(Ordering::Relaxed) {
-        let body = timed(
-            engine,
-            "/containers/json?all=1",
-            (&mut read.list, &mut read.list_own),
-        )?;
-        let list: Vec<Value> = serde_json::from_slice(&body).context("the list")?;
-        if let Some(id) = list.first().and_then(|entry| entry["Id"].as_str()) {
-            let to = (&mut read.inspect, &mut read.inspect_own);
-            timed(engine, &path(id, "json"), to)?;
-        }
-        let _ = pause.recv_timeout(PAUSE);
-    }
-    Ok(read)
-}
-
-/// Reads something; how long that took, and the engine's part of it. What is gone meanwhile was
-/// answered all the same.
-fn timed(engine: &Engine, path: &str, to: (&mut Latencies, &mut Latencies)) -> Result<Vec<u8>> {
-    let begun = Instant::now();
-    let answer = engine.try_read(path);
-    let (answer, own) = answer.with_context(|| format!("GET {path}"))?;
-    ensure!(
-        matches!(answer.status, 200 | 404),
-        "GET {path}: {}",
-        answer.status
-    );
-    to.0.push(begun.elapsed());
-    to.1.push(own);
-    Ok(answer.body)
-}
-
-fn table(stages: &[Stage]) -> String {
-    let mut text = "| | wall s | a second | each, ms p50 / p99 / most | `ps` meanwhile | of that the engine | `inspect` meanwhile | of that the engine | load |\n|---|---|---|---|---|---|---|---|---|\n".to_owned();
-    for stage in stages {
-        let wall = stage.wall.as_secs_f64();
-        // Writing to a text cannot fail.
-        let _ = writeln!(
-            text,
-            "| {} | {wall:.2} | {:.0} | {} | {} | {} | {} | {} | {} |",
-            stage.what,
-            stage.count as f64 / wall,
-            stage.own.cell(),
-            stage.read.list.cell(),
-            stage.read.list_own.cell(),
-            stage.read.inspect.cell(),
-            stage.read.inspect_own.cell(),
-            stage.load
-        );
-    }
-    text
 }
