@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use berth_sys::arch::Arch;
+use berth_sys::rustix::fs::OFlags;
 use berth_sys::rustix::io::Errno;
 use berth_sys::seccomp::ask::{Answer, Call, Listener};
 
@@ -34,8 +35,10 @@ const BY_DESCRIPTOR: [(&str, usize); 14] = [
     ("syncfs", 0),
 ];
 /// As a path in this argument, relative to the descriptor in the one before.
-const BY_PATH_AT: [(&str, usize); 7] = [
+const BY_PATH_AT: [(&str, usize); 8] = [
     ("openat", 1),
+    // Where it may make a file, which only the caller's memory tells.
+    (OPENAT2, 1),
     ("mkdirat", 1),
     ("mknodat", 1),
     ("symlinkat", 2),
@@ -52,6 +55,13 @@ const BY_PATH: [(&str, usize); 6] = [
     ("lsetxattr", 0),
     ("setxattr", 0),
 ];
+const OPENAT2: &str = "openat2";
+/// Which of its arguments points at `struct open_how`, whose first word are the flags.
+const OPEN_HOW: usize = 2;
+/// Makes a file system: an overlay makes directories in its work directory then.
+const FSCONFIG: &str = "fsconfig";
+/// `FSCONFIG_CMD_CREATE`, its second argument.
+const MAKES: u64 = 6;
 /// The helper that does nothing but write files of containers and layers.
 const UNPACKER: &str = "berth-unpack";
 const SYNCS: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
@@ -109,6 +119,7 @@ impl Faults {
             .chain(&BY_PATH)
             .map(|(name, _)| *name)
             .filter(|name| *name != "openat")
+            .chain([FSCONFIG])
             .collect();
         let faults = self.clone();
         let (listening, listeners) = std::sync::mpsc::channel::<Listener>();
@@ -189,7 +200,9 @@ impl Faults {
         let caller = caller.unwrap_or_default();
         let caller = caller.trim_end();
         // What is unpacked into a container lies below a mount that is nowhere else.
-        let counts = file.starts_with(&*below) || caller == UNPACKER && file.is_absolute();
+        let counts = name == FSCONFIG
+            || file.starts_with(&*below)
+            || caller == UNPACKER && file.is_absolute();
         if !wanted || once || !counts {
             return Answer::Happen;
         }
@@ -230,13 +243,29 @@ fn target(call: &Call) -> Option<(&'static str, PathBuf)> {
     if let Some((name, index)) = named(&BY_DESCRIPTOR) {
         return Some((name, descriptor(index)?));
     }
+    if Arch::NATIVE.syscall_number(FSCONFIG) == Some(call.number) {
+        let makes = call.arguments.get(1) == Some(&MAKES);
+        return makes.then(|| (FSCONFIG, PathBuf::from("a file system")));
+    }
     if let Some((name, index)) = named(&BY_PATH_AT) {
+        if name == OPENAT2 && !makes_a_file(call.thread, *call.arguments.get(OPEN_HOW)?) {
+            return None;
+        }
         let path = text(call.thread, *call.arguments.get(index)?)?;
         return Some((name, descriptor(index - 1)?.join(path)));
     }
     let (name, index) = named(&BY_PATH)?;
     let path = text(call.thread, *call.arguments.get(index)?)?;
     Some((name, link("cwd")?.join(path)))
+}
+
+/// Whether the `struct open_how` at an address of a thread asks for a new file.
+fn makes_a_file(thread: u32, how: u64) -> bool {
+    let mut flags = [0; size_of::<u64>()];
+    let memory = File::open(format!("/proc/{thread}/mem"));
+    let read = memory.and_then(|memory| memory.read_exact_at(&mut flags, how));
+    let flags = OFlags::from_bits_retain(u64::from_ne_bytes(flags) as u32);
+    read.is_ok() && (flags.contains(OFlags::CREATE) || flags.contains(OFlags::TMPFILE))
 }
 
 /// The text at an address of a thread.
