@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 
 use super::tests::{dated, exit, failure, launched, moment, restart, stop};
 use super::*;
+use berth_types::Timestamp;
 use berth_types::launch::StartFailureKind;
 
 /// What a person asked of the run, and was told that it is done or under way.

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use super::*;
-use berth_types::launch::EXIT_RECORD_VERSION;
+use berth_types::Timestamp;
+use berth_types::launch::{EXIT_RECORD_VERSION, ExitRecord, ProcessIdentity};
 
 /// So many milliseconds after the beginning of all tests.
 pub(super) fn moment(ms: u64) -> Instant {
