@@ -2,8 +2,6 @@
 //! first, the second, the third … of its calls fails, in the engine, its monitors and its helpers
 //! alike. It is done or refused with a sentence, the engine lives, nothing half-made is left, and
 //! the same works behind it, without a restart. So with each sync, which fails with an I/O error.
-//!
-//! `cargo xtask soak full` tries every call. Otherwise some are tried, spread by a seed over all.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,14 +17,6 @@ use serde_json::{Value, json};
 #[allow(dead_code, reason = "the other test chooses at random as well")]
 mod parts;
 
-use parts::Random;
-
-/// Set by the long form, which tries every call.
-const WHOLE: &str = "BERTH_EVERY_WRITE";
-/// What the bounded form begins with, and how long it goes on.
-const SEED: u64 = 1;
-/// See [`SEED`]. A limit of what is tried, not of how fast that has to be.
-const BOUND: Duration = Duration::from_secs(12);
 /// No operation has so many calls.
 const CALLS_MAX: u64 = 3000;
 /// What follows an answer is done within this time.
@@ -270,7 +260,6 @@ fn names_the_cause(said: &str, fault: Fault) -> bool {
 
 #[test]
 fn no_room_at_each_call() {
-    let whole = std::env::var_os(WHOLE).is_some();
     let directory = Directory(PathBuf::from(format!(
         "/dev/shm/berth-each-{}",
         std::process::id()
@@ -293,59 +282,32 @@ fn no_room_at_each_call() {
     );
     engine.docker(&["wait", "full"]).ok();
     let place = Place { engine, faults };
-    let operations = operations();
-    if whole {
-        for operation in &operations {
-            for fault in FAULTS {
-                let begun = Instant::now();
-                let mut callers = BTreeSet::new();
-                let calls = (1..CALLS_MAX).find(|number| {
-                    let failed = place.strike(operation, fault, *number);
-                    let caller = |call: &String| call.rsplit(" by ").next().map(str::to_owned);
-                    callers.extend(failed.iter().filter_map(caller));
-                    failed.is_empty()
-                });
-                let calls = calls.unwrap_or_else(|| panic!("{} has no end", operation.name)) - 1;
-                // A change of rows alone finds its room reserved, and `cp` syncs nothing.
-                let needs = calls > 0 || fault != Fault::NoRoomOnce;
-                assert!(needs, "{} needs nothing", operation.name);
-                println!(
-                    "{}: each of {calls} calls, {fault:?}, {:.1} s, by {callers:?}",
-                    operation.name,
-                    begun.elapsed().as_secs_f64()
-                );
-            }
+    for operation in &operations() {
+        for fault in FAULTS {
+            each_call(&place, operation, fault);
         }
-    } else {
-        bounded(&place, &operations);
     }
     drop(place);
     drop(directory);
 }
 
-/// Each operation with each fault at the first call, then whatever the seed chooses.
-fn bounded(place: &Place, operations: &[Operation]) {
-    let (begun, mut random) = (Instant::now(), Random::new(SEED));
-    let mut reached = vec![[24; FAULTS.len()]; operations.len()];
-    let mut tried = 0;
-    for round in 0_u64.. {
-        for (operation, reached) in operations.iter().zip(&mut reached) {
-            for (fault, reached) in FAULTS.into_iter().zip(reached) {
-                if round > 0 && begun.elapsed() > BOUND {
-                    println!("{tried} calls were made to fail");
-                    return;
-                }
-                let number = if round == 0 {
-                    1
-                } else {
-                    1 + random.below(*reached)
-                };
-                if place.strike(operation, fault, number).is_empty() {
-                    *reached = number.max(2) - 1;
-                } else {
-                    tried += 1;
-                }
-            }
-        }
-    }
+/// One operation with one fault at the first of its calls, the second, and so on to its last.
+fn each_call(place: &Place, operation: &Operation, fault: Fault) {
+    let begun = Instant::now();
+    let mut callers = BTreeSet::new();
+    let calls = (1..CALLS_MAX).find(|number| {
+        let failed = place.strike(operation, fault, *number);
+        let caller = |call: &String| call.rsplit(" by ").next().map(str::to_owned);
+        callers.extend(failed.iter().filter_map(caller));
+        failed.is_empty()
+    });
+    let calls = calls.unwrap_or_else(|| panic!("{} has no end", operation.name)) - 1;
+    // A change of rows alone finds its room reserved, and `cp` syncs nothing.
+    let needs = calls > 0 || fault != Fault::NoRoomOnce;
+    assert!(needs, "{} needs nothing", operation.name);
+    println!(
+        "{}: each of {calls} calls, {fault:?}, {:.1} s, by {callers:?}",
+        operation.name,
+        begun.elapsed().as_secs_f64()
+    );
 }

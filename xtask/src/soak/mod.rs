@@ -1,7 +1,6 @@
 //! `cargo xtask soak NAME [OPTIONS]`: the long forms of tests that `ci` runs bounded. Each is a
 //! row of [`SOAKS`]; none has a place in `ci`.
 
-mod full;
 mod histories;
 mod measure;
 mod power;
@@ -24,7 +23,7 @@ struct Soak {
     run: fn(&Path, &[OsString]) -> Result<bool>,
 }
 
-const SOAKS: [Soak; 7] = [
+const SOAKS: [Soak; 6] = [
     Soak {
         name: "histories",
         run: histories::run,
@@ -36,10 +35,6 @@ const SOAKS: [Soak; 7] = [
     Soak {
         name: "reboot",
         run: crate::vm::systemd::soak,
-    },
-    Soak {
-        name: "full",
-        run: full::run,
     },
     Soak {
         name: "power",
