@@ -465,7 +465,8 @@ fn containers_for_the_next_boot() {
     begin("by-person", &policy("unless-stopped"), POLITE);
     begin("failing", &policy("on-failure"), POLITE);
     let signal = ["--stop-signal", "INT", "--stop-timeout", "1"];
-    let deaf = "trap 'echo heard' INT; while :; do sleep 1; done";
+    // A shell hears a signal at once only while it waits.
+    let deaf = "trap 'echo heard' INT; while :; do sleep 1 & wait; done";
     begin("deaf", &signal, deaf);
     begin("passing", &["--rm"], POLITE);
     berth(&["stop", "by-person"]);
