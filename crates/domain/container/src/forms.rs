@@ -10,8 +10,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Forms of one snapshot that are kept: as many clients of different versions list in turns
-/// without driving each other's out.
-const KEPT: usize = 2;
+/// without driving each other's out. Two command lines, a program and one more.
+const KEPT: usize = 4;
 
 /// A snapshot in a form that is sent as it is but for its gaps.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,15 +81,15 @@ mod tests {
     #[test]
     fn the_newest_kinds_stay_and_a_clone_has_none() {
         let forms = Forms::default();
-        for kind in 1..=3 {
+        for kind in 1..=5 {
             forms.keep(Form {
                 kind,
                 text: Box::default(),
                 gaps: [0, 0],
             });
         }
-        let has = |forms: &Forms| [1, 2, 3].map(|kind| forms.get(kind).is_some());
-        assert_eq!(has(&forms), [false, true, true]);
-        assert_eq!(has(&forms.clone()), [false; 3]);
+        let has = |forms: &Forms| [1, 2, 3, 4, 5].map(|kind| forms.get(kind).is_some());
+        assert_eq!(has(&forms), [false, true, true, true, true]);
+        assert_eq!(has(&forms.clone()), [false; 5]);
     }
 }
