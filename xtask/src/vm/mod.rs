@@ -94,11 +94,13 @@ impl Guest<'_> {
     }
 }
 
-/// Builds a test program as the tests before did, which is to find it; its path.
+/// Builds a test program as the tests before did, which is to find it; its path. Of the whole
+/// workspace: for one package alone cargo chooses fewer features of what all share, and compiles
+/// most of it once more.
 pub fn build(root: &Path, test: &str) -> Result<PathBuf> {
     let mut command = workspace::cargo();
     command
-        .args(["test", "--locked", "--release", "--package", "berth-tests"])
+        .args(["test", "--locked", "--release", "--workspace"])
         .args(["--test", test, "--no-run", "--message-format=json"])
         .current_dir(root)
         .stderr(Stdio::inherit());
