@@ -23,9 +23,11 @@ use crate::protocol::{
     Channel, ChannelError, FrameError, LaunchRequest, Message, PARKED_MAX, Running,
 };
 
+mod reap;
 mod spares;
 mod task;
 
+use reap::wait_and_reap;
 use spares::Waiting;
 use task::ShimTask;
 
@@ -42,9 +44,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Pause between two looks at a monitor that is on its way or ending.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Longest wait for a monitor that said it is about to end.
-const REAP_MAX: Duration = Duration::from_secs(10);
 
 /// Starts `berth-shim` processes from a sealed copy of the program.
 #[derive(Debug)]
@@ -452,14 +451,4 @@ fn is_gone(error: &io::Error) -> bool {
         kind,
         NotFound | ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof
     )
-}
-
-fn wait_and_reap(monitor: &OwnedFd) {
-    let _waits = waits(Wait::MonitorEnd, Some(REAP_MAX));
-    let limit = Timespec::try_from(REAP_MAX).ok();
-    let mut ended = [PollFd::new(monitor, PollFlags::IN)];
-    if poll(&mut ended, limit.as_ref()).is_ok_and(|ready| ready > 0) {
-        // ECHILD is the monitor of an earlier engine: init reaps that one.
-        let _ = pidfd::try_wait(monitor.as_fd());
-    }
 }

@@ -12,7 +12,8 @@ use berth_sys::ahead::Spare;
 use berth_sys::pidfd;
 use berth_sys::spawn::{self, Spawned};
 
-use super::{START_SILENCE_MAX, wait_and_reap};
+use super::START_SILENCE_MAX;
+use super::reap::wait_and_reap;
 use crate::protocol::{Channel, ChannelError, Message};
 use crate::{PROGRAM_NAME, SPARE_ARGUMENT};
 

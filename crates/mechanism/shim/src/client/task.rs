@@ -11,9 +11,8 @@ use berth_types::launch::{ProcessIdentity, Started};
 use berth_types::oci::ConsoleSize;
 use berth_types::task::{Wait, waits};
 
-use super::{
-    ANSWER_MAX, EXEC_SILENCE_MAX, connect, greet, launch_error, nonblocking, silence, wait_and_reap,
-};
+use super::reap::wait_and_reap;
+use super::{ANSWER_MAX, EXEC_SILENCE_MAX, connect, greet, launch_error, nonblocking, silence};
 use crate::launcher::{ExecTask, LaunchError, Task};
 use crate::protocol::{AttachWant, Channel, ChannelError, Message, Resize, Running};
 use crate::{ExecRequest, TerminalState};
