@@ -2,22 +2,23 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use crate::builder::EngineBuilder;
-use crate::census::Census;
 use crate::cgroup;
-use crate::command::{self, Background, Output};
+use crate::command::{self, Output};
 use crate::fuse::HungFiles;
 use crate::ground::Ground;
-use crate::http::{self, Response};
+use crate::http;
 use crate::programs::require_root;
-use crate::pty::Terminal;
 use crate::rootfs::busybox_rootfs_tar;
 use crate::wait::{Watchdog, try_until};
+
+mod clients;
+mod proof;
 
 /// An engine answers within this time, or never.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -35,18 +36,6 @@ pub const NAME_SERVER: &str = "192.0.2.53";
 
 /// The image of [`Engine::with_busybox`].
 const IMAGE: &str = "busybox:test";
-
-/// Size of the terminals that clients are started on.
-const ROWS: u16 = 24;
-/// See [`ROWS`].
-const COLUMNS: u16 = 80;
-
-/// What follows an answer is done within this time.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
-/// Looks at what is there, some milliseconds apart, that have to see the same.
-const SAME_LOOKS: u32 = 15;
-/// How long these are tried for.
-const REST_LIMIT: Duration = Duration::from_secs(2);
 
 /// A running (or, after [`Engine::kill9`] or [`Engine::terminate`], stopped) engine.
 ///
@@ -328,171 +317,6 @@ impl Engine {
         self.ground.log()
     }
 
-    /// Runs the stock docker CLI against the engine.
-    #[track_caller]
-    pub fn docker(&self, arguments: &[&str]) -> Output {
-        command::run(&mut self.ground.docker(arguments))
-    }
-
-    /// Runs the stock docker CLI with a variable of its environment set.
-    #[track_caller]
-    pub fn docker_with(&self, variable: (&str, &str), arguments: &[&str]) -> Output {
-        command::run(self.ground.docker(arguments).env(variable.0, variable.1))
-    }
-
-    /// Starts the stock docker CLI beside the test.
-    #[track_caller]
-    pub fn docker_beside(&self, arguments: &[&str]) -> Background {
-        Background::start(&mut self.ground.docker(arguments))
-    }
-
-    /// Starts the stock docker CLI on a terminal of 24 rows and 80 columns.
-    #[track_caller]
-    pub fn docker_on_terminal(&self, arguments: &[&str]) -> Terminal {
-        Terminal::start(&self.ground.docker(arguments), ROWS, COLUMNS)
-    }
-
-    /// Starts `berth` on a terminal of 24 rows and 80 columns.
-    #[track_caller]
-    pub fn berth_on_terminal(&self, arguments: &[&str]) -> Terminal {
-        Terminal::start(&self.ground.berth(arguments), ROWS, COLUMNS)
-    }
-
-    /// Runs `berth` against the engine.
-    #[track_caller]
-    pub fn berth(&self, arguments: &[&str]) -> Output {
-        command::run(&mut self.ground.berth(arguments))
-    }
-
-    /// Starts `berth` beside the test.
-    #[track_caller]
-    pub fn berth_beside(&self, arguments: &[&str]) -> Background {
-        Background::start(&mut self.ground.berth(arguments))
-    }
-
-    /// Insists that disk, kernel and database agree (`berth system fsck`).
-    ///
-    /// # Panics
-    /// When they do not, with every finding.
-    #[track_caller]
-    pub fn assert_consistent(&self) {
-        if let Err(findings) = self.check_state() {
-            panic!("{findings}");
-        }
-    }
-
-    /// Cleaning up may follow an answer, so the check is repeated for a while.
-    fn check_state(&self) -> Result<(), String> {
-        let mut checked = self.berth(&["system", "fsck"]);
-        try_until(SETTLE_LIMIT, || {
-            if checked.status != 0 {
-                checked = self.berth(&["system", "fsck"]);
-            }
-            (checked.status == 0).then_some(())
-        })
-        .ok_or_else(|| checked.to_string())
-    }
-
-    /// Insists that everything the engine has made is as it was at `before`, once it has cleaned
-    /// up what its answers left to be cleaned up.
-    ///
-    /// # Panics
-    /// When it does not get there, with every difference.
-    #[track_caller]
-    pub fn assert_unchanged_since(&self, before: &Census) {
-        let settled = try_until(SETTLE_LIMIT, || (*before == self.census()).then_some(()));
-        if settled.is_none() {
-            before.assert_same(&self.census());
-        }
-    }
-
-    /// Runs a program in the engine's mount and network namespaces.
-    #[track_caller]
-    pub fn in_namespaces(&self, program: &str, arguments: &[&str]) -> Output {
-        command::run(
-            self.ground
-                .guardian
-                .command(Path::new(program))
-                .args(arguments),
-        )
-    }
-
-    /// Runs a program on the other machine: it is [`MACHINE`], the engine's host is [`HOST`], and it
-    /// knows no way to the containers.
-    ///
-    /// # Panics
-    /// When the engine was started without a network.
-    #[track_caller]
-    pub fn on_machine(&self, program: &str, arguments: &[&str]) -> Output {
-        command::run(&mut self.machine_command(program, arguments))
-    }
-
-    /// Starts a program on the other machine, beside the test.
-    #[track_caller]
-    pub fn on_machine_beside(&self, program: &str, arguments: &[&str]) -> Background {
-        Background::start(&mut self.machine_command(program, arguments))
-    }
-
-    #[track_caller]
-    fn machine_command(&self, program: &str, arguments: &[&str]) -> Command {
-        assert!(self.settings.network, "this engine has no uplink");
-        let mut command = self.ground.guardian.command(Path::new("nsenter"));
-        command
-            .arg(format!("--net={}", self.ground.path("machine").display()))
-            .args(["--", program])
-            .args(arguments);
-        command
-    }
-
-    /// Sends a request without a CLI in between; a body is sent as JSON.
-    ///
-    /// # Panics
-    /// When there is no well-formed answer.
-    #[track_caller]
-    pub fn request(&self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Response {
-        let body = body.map(ToString::to_string);
-        match http::request(
-            &self.socket(),
-            method,
-            path,
-            body.as_deref().map(str::as_bytes),
-        ) {
-            Ok(response) => response,
-            Err(error) => panic!(
-                "{method} {path}: {error}; the engine's log:\n{}",
-                self.log()
-            ),
-        }
-    }
-
-    /// As [`Engine::request`], for who expects that there may be nobody to answer.
-    ///
-    /// # Errors
-    /// When the engine cannot be reached, or ends before its answer does.
-    pub fn try_request(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> std::io::Result<Response> {
-        let body = body.map(ToString::to_string);
-        let body = body.as_deref().map(str::as_bytes);
-        http::request(&self.socket(), method, path, body)
-    }
-
-    /// Reads something, and how long the engine says that its part of it took.
-    ///
-    /// # Errors
-    /// When the engine cannot be reached, ends before its answer does, or says nothing of its time.
-    pub fn try_read(&self, path: &str) -> std::io::Result<(Response, Duration)> {
-        let asked = [("berth-timings", "1")];
-        let answer = http::exchange_with(&self.socket(), "GET", path, &asked, None)?;
-        let said = answer.header("berth-timings").unwrap_or_default();
-        let said: serde_json::Value = serde_json::from_str(said)?;
-        let own = said["total_us"].as_u64().unwrap_or_default();
-        Ok((answer, Duration::from_micros(own)))
-    }
-
     /// Mounts a file system where the engine sees it that stops answering when it is told to.
     ///
     /// # Panics
@@ -504,84 +328,5 @@ impl Engine {
     /// The processes of the engine, its monitors and its containers, with their command lines.
     pub fn processes(&self) -> Vec<(u32, String)> {
         self.ground.scope.processes().into_iter().collect()
-    }
-
-    /// Everything the engine has made in its namespaces, cgroups and directories so far.
-    ///
-    /// The kernel takes the links of a namespace away some time after the last program in it has
-    /// ended: the census is one that has been the same for some looks.
-    pub fn census(&self) -> Census {
-        let mut census = self.ground.census();
-        let mut same = 0;
-        let settled = || {
-            let now = self.ground.census();
-            same = if now == census { same + 1 } else { 0 };
-            census = now;
-            (same == SAME_LOOKS).then_some(())
-        };
-        // What never rests shows in whatever it is compared with.
-        let _ = try_until(REST_LIMIT, settled);
-        census
-    }
-
-    /// Asks for the removal of every container. What was refused.
-    fn remove_each(&self) -> std::io::Result<Vec<String>> {
-        let mut refused = Vec::new();
-        let listed = http::request(&self.socket(), "GET", "/containers/json?all=1", None)?.json();
-        for container in listed.as_array().into_iter().flatten() {
-            let id = container["Id"].as_str().unwrap_or_default();
-            let path = format!("/containers/{id}?force=1");
-            let answer = http::request(&self.socket(), "DELETE", &path, None)?;
-            // One that removes itself may be gone or on its way.
-            let gone = matches!(answer.status, 204 | 404 | 409);
-            refused.extend((!gone).then(|| format!("{path}: {answer:?}")));
-        }
-        Ok(refused)
-    }
-
-    /// Removes the containers as a user would. Whatever goes wrong shows in what is left.
-    fn remove_containers(&mut self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        if self.child.is_none()
-            && self.ground.path("data/meta.db").exists()
-            && let Err(reason) = self.try_start()
-        {
-            complaints.push(reason);
-            return complaints;
-        }
-        if self.child.is_some() {
-            match self.remove_each() {
-                Ok(refused) => complaints.extend(refused),
-                Err(error) => complaints.push(format!("removing containers: {error}")),
-            }
-        }
-        if self.child.is_some() {
-            complaints.extend(self.check_state().err());
-        }
-        complaints.extend(self.try_terminate().err());
-        complaints
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("-- log of the engine\n{}", self.log());
-            self.kill9();
-            for stuck in self.ground.raze() {
-                eprintln!("cleaning up: {stuck}");
-            }
-            return;
-        }
-        let mut faults = self.remove_containers();
-        faults.extend(self.ground.remains());
-        let log = self.log();
-        self.kill9();
-        faults.extend(self.ground.raze());
-        assert!(
-            faults.is_empty(),
-            "the engine left something behind:\n{}\n-- its log\n{log}",
-            faults.join("\n")
-        );
     }
 }

@@ -25,6 +25,7 @@ mod exec;
 mod execution;
 mod files;
 mod filters;
+mod find;
 mod forms;
 mod fsck;
 mod groups;
