@@ -2,40 +2,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use berth_image::Images;
-use berth_network::{NetworkConfig, Networks};
-use berth_storage::Storage;
 use berth_store::simulated::Disk;
-use berth_store::{Db, Listener, StoreError, Table};
-use berth_sys::caps::CapSet;
-use berth_types::{Caller, Digest, Timestamp};
-use berth_unpack::Unpacker;
+use berth_types::{Caller, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::board::Board;
-use super::check::{Order, View};
-use super::client::{Client, DEADLINE};
-use super::seam::{self, Chance, Stage, chance, delay, spawn};
-use super::world::{self, World};
-use crate::create::HostCapacity;
-use crate::service::Containers;
-use crate::shared::Deps;
-use crate::spec::HostFacts;
+mod engine;
 
-/// The image that containers are made of: nothing.
-const DOCUMENT: &str =
-    r#"{"architecture":"amd64","config":{},"os":"linux","rootfs":{"diff_ids":[],"type":"layers"}}"#;
-/// Its digest.
-pub(super) const IMAGE_ID: &str =
-    "067c4dd72da4d166811c210f3d96a24e0f1c7ed7f02f905f6f78e03d500f7c59";
-/// As `berth-image` has it.
-const IMAGES: Table<(String, Digest), serde_json::Value> = Table::new("image.images", 1);
-/// Written to see whether that goes.
-const PROBE: Table<u64, u64> = Table::new("simulation.probe", 1);
+pub(super) use engine::IMAGE_ID;
+use engine::{Engine, alive, fresh};
+
+use super::board::Board;
+use super::check::View;
+use super::client::{Client, DEADLINE};
+use super::seam::{self, Chance, Stage, chance, spawn};
+use super::world::{self, World};
+
 /// Engines in one history.
 const ENGINES: u64 = 3;
 /// Everything that was begun is over after so long: a pause before a restart takes a minute.
@@ -47,30 +32,6 @@ pub(super) struct Outcome {
     pub log: Vec<String>,
     /// Requests that were answered with success.
     pub answers: u64,
-}
-
-/// A disk with an empty engine's database on it, and one image.
-fn fresh() -> Disk {
-    static TEMPLATE: OnceLock<Disk> = OnceLock::new();
-    let template = TEMPLATE.get_or_init(|| {
-        let disk = Disk::new();
-        let (db, _service) = disk.open_here().expect("a database");
-        let id: Digest = format!("sha256:{IMAGE_ID}").parse().expect("a digest");
-        let row = serde_json::json!({
-            "owner": berth_types::Scope::root(),
-            "document": DOCUMENT,
-            "layers": [],
-            "size": 0,
-            "added": Timestamp::from_nanos(0),
-        });
-        let key = (berth_types::Scope::root().name().to_owned(), id);
-        db.write(move |txn| txn.put(&IMAGES, &key, &row))
-            .map_err(berth_store::WriteError::<StoreError>::flatten)
-            .expect("an image");
-        drop(db);
-        disk
-    });
-    template.copy()
 }
 
 /// How an engine ended.
@@ -281,73 +242,6 @@ impl History {
         Ended::Well
     }
 
-    async fn open(&self, began: Instant) -> Option<Engine> {
-        let (data, run) = (self.root.path().join("data"), self.root.path().join("run"));
-        let made = std::fs::create_dir_all(&data)
-            .and_then(|()| std::fs::create_dir_all(run.join("containers")));
-        let wrong = |what: &str, error: &dyn std::error::Error| {
-            let text = berth_types::chain(error);
-            self.board.wrong(format!("cannot open {what}: {text}"));
-        };
-        made.map_err(|e| wrong("the directories", &e)).ok()?;
-        let opened = self.disk.open_here();
-        let (db, service) = opened.map_err(|e| wrong("the database", &e)).ok()?;
-        spawn(service.run(|| {
-            let takes = chance().map_or(Duration::ZERO, |chance| delay(&chance));
-            sleep(takes)
-        }));
-        let events = db.events().subscribe().1;
-        let unpacker = Unpacker::new("/nonexistent");
-        let storage = Storage::open(&data, db.clone(), unpacker);
-        let storage = storage.map_err(|e| wrong("the storage", &e)).ok()?;
-        let images = Images::open(db.clone(), storage.clone());
-        let images = images.map_err(|e| wrong("the images", &e)).ok()?;
-        let networks = Networks::open(NetworkConfig {
-            install_id: db.install_id(),
-            bridge: None,
-            address: None,
-            pool: None,
-            mtu: None,
-            talk: false,
-            masquerade: false,
-            forward: false,
-            firewall: false,
-            spares: 0,
-        });
-        let deps = Deps {
-            db: db.clone(),
-            storage: storage.clone(),
-            images: images.clone(),
-            networks,
-            launcher: Arc::new(self.world.clone()),
-            exec_root: run,
-            facts: HostFacts {
-                cgroup_parent: "/berth-simulated".to_owned(),
-                scopes: None,
-                devices: Vec::new(),
-                hostname: "simulated".to_owned(),
-                capabilities: CapSet::DOCKER_DEFAULT,
-                open_files: 1024,
-            },
-            capacity: HostCapacity {
-                cpus: 2,
-                swap_limit: false,
-            },
-        };
-        let tasks = alive();
-        let opened = Containers::open(deps).await;
-        let (containers, report) = opened.map_err(|e| wrong("the containers", &e)).ok()?;
-        self.board.note(began, format_args!("{report:?}"));
-        Some(Engine {
-            containers,
-            db,
-            storage,
-            images,
-            events: tokio::sync::Mutex::new(events),
-            tasks,
-        })
-    }
-
     fn clients(
         &self,
         engine: &Engine,
@@ -447,65 +341,4 @@ impl History {
                 .wrong(format!("{tasks} tasks are left of what were {before}"));
         }
     }
-}
-
-/// An engine that is up.
-pub(super) struct Engine {
-    pub containers: Containers,
-    db: Db,
-    storage: Storage,
-    images: Images,
-    events: tokio::sync::Mutex<Listener>,
-    /// Tasks that there were before its own.
-    tasks: usize,
-}
-
-impl Engine {
-    fn view<'a>(
-        &'a self,
-        world: &'a World,
-        board: &'a Board,
-        exec_root: &'a Path,
-        data_root: &'a Path,
-    ) -> View<'a> {
-        View {
-            containers: &self.containers,
-            db: &self.db,
-            storage: &self.storage,
-            images: &self.images,
-            world,
-            board,
-            exec_root,
-            data_root,
-        }
-    }
-
-    /// Whether its store writes no more: what was reported as failed turned out to be there.
-    fn is_at_its_end(&self) -> bool {
-        let probe = |txn: &mut berth_store::WriteTxn<'_>| txn.put(&PROBE, &0, &0);
-        let result = self
-            .db
-            .write(probe)
-            .map_err(berth_store::WriteError::flatten);
-        matches!(result, Err(StoreError::Diverged { .. }))
-    }
-
-    /// What was told came in order.
-    async fn events(&self, board: &Board) {
-        let mut order = Order::default();
-        let mut events = self.events.lock().await;
-        while let Ok(event) = timeout(Duration::ZERO, events.next()).await {
-            match event {
-                Ok(event) => order.take(&event, board),
-                // More than is kept: where it begins is not known.
-                Err(_) => order = Order::default(),
-            }
-        }
-    }
-}
-
-fn alive() -> usize {
-    tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks()
 }
