@@ -207,6 +207,31 @@ fn an_engine_that_is_killed_leaves_nothing_locked_behind_a_copy_that_hangs() {
     engine.assert_consistent();
 }
 
+/// What reads containers' files may read, and nothing else.
+#[test]
+fn a_reader_of_containers_files_has_one_right() {
+    let engine = Engine::with_busybox();
+    engine
+        .docker(&["create", "--name", "box", "busybox:test"])
+        .ok();
+    engine.docker(&["cp", "box:/etc/passwd", "-"]).ok();
+    let processes = engine.processes().into_iter();
+    let mut readers = processes.filter(|(_, line)| line == "berth-files containers");
+    let (reader, _) = readers.next().expect("it waits for the next question");
+    let status = engine.in_namespaces("cat", &[&format!("/proc/{reader}/status")]);
+    let status = status.text();
+    // CAP_DAC_READ_SEARCH.
+    for line in [
+        "CapPrm:\t0000000000000004",
+        "CapEff:\t0000000000000004",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+    ] {
+        assert!(status.contains(line), "{line} is not in {status}");
+    }
+}
+
 /// An engine that stops takes the readers along that have nothing to do, also one that would not go
 /// by itself when its socket does.
 #[test]

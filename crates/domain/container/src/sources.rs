@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::devices::Node;
 use crate::effects::LaunchFault;
 use crate::error::ContainerError;
-use crate::files::reader::{Failure, Request, Source};
+use crate::files::reader::{Errand, Failure, Request, Source};
 use crate::record::Record;
 use crate::service::Containers;
 use crate::shared::Shared;
@@ -105,7 +105,7 @@ async fn ask<T: DeserializeOwned + Send + 'static>(
 ) -> Result<Result<T, Failure>, ContainerError> {
     let work = Work::with_files(id, what).within(PATIENCE);
     let readers = shared.readers.clone();
-    let ask = move || readers.take()?.ask(&request, None);
+    let ask = move || readers.take(Errand::Host)?.ask(&request, None);
     let answer = shared.threads.run(work, ask).await?;
     answer.map_err(|source| ContainerError::Io {
         what,

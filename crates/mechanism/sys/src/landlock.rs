@@ -147,15 +147,30 @@ pub fn abi() -> io::Result<Option<u32>> {
 /// `EPERM` when neither holds, `E2BIG` below sixteen earlier restrictions, `EBADFD` when one of
 /// the descriptors is no file or directory.
 pub fn restrict_to(directories: &[(BorrowedFd<'_>, Access)]) -> io::Result<Enforced> {
+    restrict(u64::MAX, directories)
+}
+
+/// Denies the calling thread, for good, to change any file or directory and to make one. Reading
+/// stays as it is; so do descriptors that it has already opened.
+///
+/// # Errors
+/// As [`restrict_to`].
+pub fn deny_writing() -> io::Result<Enforced> {
+    restrict(!Access::ReadOnly.rights(), &[])
+}
+
+/// Denies those of `rights` that this kernel knows, but below these directories.
+fn restrict(rights: u64, directories: &[(BorrowedFd<'_>, Access)]) -> io::Result<Enforced> {
     let Some(version) = abi()? else {
         return Ok(Enforced::Not);
     };
     let Some(known) = ABIS.iter().find(|known| known.version <= version) else {
         return Ok(Enforced::Not);
     };
-    let ruleset = create_ruleset(known)?;
+    let ruleset = create_ruleset(known, rights)?;
     for (directory, access) in directories {
-        add_directory(ruleset.as_fd(), *directory, access.rights() & known.files)?;
+        let allowed = access.rights() & rights & known.files;
+        add_directory(ruleset.as_fd(), *directory, allowed)?;
     }
     // SAFETY: takes a ruleset descriptor and flags; it touches no memory.
     let result =
@@ -167,9 +182,9 @@ pub fn restrict_to(directories: &[(BorrowedFd<'_>, Access)]) -> io::Result<Enfor
     }
 }
 
-fn create_ruleset(known: &Abi) -> io::Result<OwnedFd> {
+fn create_ruleset(known: &Abi, rights: u64) -> io::Result<OwnedFd> {
     let attributes = RulesetAttributes {
-        handled_files: known.files,
+        handled_files: known.files & rights,
         handled_network: known.network,
         scoped: known.scopes,
     };

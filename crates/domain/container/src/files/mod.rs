@@ -30,7 +30,7 @@ use crate::record::{Phase, Record};
 use crate::service::Containers;
 use crate::threads::Work;
 use place::Wanted;
-use reader::{Reader, Request, Seen, Target};
+use reader::{Errand, Reader, Request, Seen, Target};
 
 /// How long a copy waits for a start that is under way.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -178,7 +178,7 @@ impl Files {
     }
 
     fn reader(&self, key: &str, path: &str) -> Result<Reader, FilesError> {
-        let reader = self.containers.shared.readers.take();
+        let reader = self.containers.shared.readers.take(Errand::Containers);
         reader.map_err(|source| FilesError::Look {
             operation: "start a process to look at",
             path: path.to_owned(),

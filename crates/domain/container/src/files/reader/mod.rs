@@ -16,7 +16,9 @@
 //!
 //! Every message and every piece has its length in front, four bytes, the highest first. A reader
 //! that is done waits some seconds for the next question ([`pool`]), and ends when the socket does.
+//! One that is for containers' files has given up all that takes to change anything ([`confine`]).
 
+mod confine;
 mod pool;
 mod serve;
 #[cfg(test)]
@@ -44,7 +46,26 @@ const PIECE: usize = 64 << 10;
 /// Bytes in front of a message or a piece.
 const HEAD: usize = 4;
 
-/// What a reader is asked. With all but the last comes the root that paths are below.
+/// What a reader is for, all its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// The files of containers: [`Request::Look`], [`Request::Send`], [`Request::Target`].
+    Containers,
+    /// What containers are to be given of the host: [`Request::Sources`], [`Request::Devices`].
+    Host,
+}
+
+impl Errand {
+    /// A reader's argument.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Containers => "containers",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// What a reader is asked. With the first three comes the root that paths are below.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// What lies at a path, for copying it out. Answered with [`Seen`].

@@ -12,7 +12,7 @@ use berth_sys::{pidfd, spawn};
 use berth_types::task::{Wait, waits};
 use serde::de::DeserializeOwned;
 
-use super::{Failure, HEAD, MESSAGE_MAX, NAME, Request, length_of, receive, send};
+use super::{Errand, Failure, HEAD, MESSAGE_MAX, NAME, Request, length_of, receive, send};
 use crate::machine;
 
 /// Readers that wait for work.
@@ -57,14 +57,21 @@ impl Readers {
     ///
     /// # Errors
     /// There is no process to be had.
-    pub(crate) fn take(&self) -> io::Result<Reader> {
+    pub(crate) fn take(&self, errand: Errand) -> io::Result<Reader> {
         // The youngest: the others may come to their end.
-        while let Some(Idle { process, .. }) = self.lock().idle.pop() {
+        while let Some(process) = self.idle_for(errand) {
             if !process.has_ended() {
                 return Ok(self.lend(process));
             }
         }
-        Ok(self.lend(Process::spawn()?))
+        Ok(self.lend(Process::spawn(errand)?))
+    }
+
+    fn idle_for(&self, errand: Errand) -> Option<Process> {
+        let idle = &mut self.lock().idle;
+        let fits = |one: &Idle| one.process.errand == errand;
+        let found = idle.iter().rposition(fits)?;
+        Some(idle.remove(found).process)
     }
 
     fn lend(&self, process: Process) -> Reader {
@@ -191,18 +198,20 @@ fn gone() -> io::Error {
 
 /// A reader's process. Dropped, it is killed and reaped, however long that takes.
 struct Process {
+    errand: Errand,
     socket: UnixStream,
     process: OwnedFd,
 }
 
 impl Process {
-    fn spawn() -> io::Result<Self> {
+    fn spawn(errand: Errand) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_read_timeout(Some(SILENCE))?;
         // What runs, whatever has taken its place on the disk since.
         let program = File::open("/proc/self/exe")?;
-        let spawned = spawn::spawn(program.as_fd(), NAME, NAME.as_ref(), theirs.into())?;
+        let spawned = spawn::spawn(program.as_fd(), NAME, errand.name().as_ref(), theirs.into())?;
         Ok(Self {
+            errand,
             socket,
             process: spawned.pidfd,
         })

@@ -10,7 +10,10 @@ use berth_sys::path as resolve;
 use berth_sys::rustix::fs::{FileType, OFlags, StatVfsMountFlags, fstat, fstatvfs};
 use berth_sys::rustix::thread::set_name;
 
-use super::{Failure, HEAD, PIECE, Request, Seen, Source, Target, encode, head, receive, send};
+use super::{
+    Errand, Failure, HEAD, PIECE, Request, Seen, Source, Target, confine, encode, head, receive,
+    send,
+};
 use crate::devices;
 use crate::files::place::{self, Found, Wanted};
 
@@ -30,7 +33,14 @@ pub fn main() -> ExitCode {
     let _ = set_name(c"berth-files");
     // The engine's directory may be one that somebody wants to unmount.
     let _ = std::env::set_current_dir("/");
-    let socket = io::stdin().as_fd().try_clone_to_owned();
+    let is_for_host = std::env::args_os()
+        .nth(1)
+        .is_some_and(|errand| errand == Errand::Host.name());
+    let confined = match is_for_host {
+        true => Ok(()),
+        false => confine::enter(),
+    };
+    let socket = confined.and_then(|()| io::stdin().as_fd().try_clone_to_owned());
     // Whoever asked is told by the end of the socket.
     match socket.and_then(|socket| serve(&UnixStream::from(socket))) {
         Ok(()) => ExitCode::SUCCESS,
