@@ -150,8 +150,9 @@ pub fn restrict_to(directories: &[(BorrowedFd<'_>, Access)]) -> io::Result<Enfor
     restrict(u64::MAX, directories)
 }
 
-/// Denies the calling thread, for good, to change any file or directory and to make one. Reading
-/// stays as it is; so do descriptors that it has already opened.
+/// Denies the calling thread, for good, to change any file or directory and to make one, and beside
+/// files what [`restrict_to`] denies. Reading stays as it is; so do descriptors that it has already
+/// opened.
 ///
 /// # Errors
 /// As [`restrict_to`].

@@ -11,15 +11,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use berth_sys::arch::Arch;
-use berth_sys::caps::{self, CapSet, Capability, CapsError, ThreadCaps};
-use berth_sys::confine::close_all_but;
+use berth_sys::caps::{CapSet, Capability, CapsError};
+use berth_sys::confine::{allowed_calls, close_all_but, keep_capabilities, rule};
 use berth_sys::landlock::{self, Access};
 use berth_sys::rustix::process::{
     Resource, Rlimit, Signal, chroot, fchdir, set_parent_process_death_signal, setrlimit, umask,
 };
 use berth_sys::rustix::thread::set_no_new_privs;
 use berth_sys::rustix::{fs::Mode, io::Errno};
-use berth_sys::seccomp::{self, Action, Condition, Filter, Operator, Profile, Rule};
+use berth_sys::seccomp::{self, Action, Filter, Profile};
 use berth_unpack::Budget;
 
 use crate::failure::{Failure, Result};
@@ -31,9 +31,6 @@ const ADDRESS_SPACE: u64 = 2 << 30;
 const DESCRIPTORS: u64 = 32;
 /// From this ABI on Landlock allows links from one directory to another.
 const LANDLOCK_ABI: u32 = 2;
-/// `PROT_EXEC` of `mman.h`.
-const PROT_EXEC: u64 = 4;
-
 /// `ENOENT`, the answer to optional calls.
 const NOT_HERE: u16 = 2;
 
@@ -45,29 +42,6 @@ const KEPT: [Capability; 6] = [
     Capability::Fsetid,
     Capability::Mknod,
     Capability::Setfcap,
-];
-
-/// Calls of both threads: memory, waiting for each other, ending.
-const COMMON: &[&str] = &[
-    "brk",
-    "clock_gettime",
-    "close",
-    "exit",
-    "exit_group",
-    "futex",
-    "getpid",
-    "getrandom",
-    "gettid",
-    "madvise",
-    "mremap",
-    "munmap",
-    "read",
-    "restart_syscall",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sched_yield",
-    "sigaltstack",
 ];
 
 /// Calls of the thread that writes files.
@@ -143,7 +117,7 @@ pub fn enter(target: BorrowedFd<'_>, keep: &[BorrowedFd<'_>], budget: &Budget) -
     umask(Mode::empty());
     fchdir(target).map_err(errno_failed("fchdir"))?;
     chroot(".").map_err(errno_failed("chroot"))?;
-    drop_capabilities()?;
+    keep_capabilities(CapSet::from_iter(KEPT)).map_err(caps_failed)?;
     Ok(filters)
 }
 
@@ -165,53 +139,16 @@ fn limit(resource: Resource, value: u64) -> Result<()> {
     setrlimit(resource, limit).map_err(errno_failed("setrlimit"))
 }
 
-fn drop_capabilities() -> Result<()> {
-    caps::clear_ambient().map_err(caps_failed)?;
-    let permitted = caps::get().map_err(caps_failed)?.permitted;
-    if permitted.contains(Capability::Setpcap) {
-        caps::limit_bounding(CapSet::EMPTY).map_err(caps_failed)?;
-    }
-    let kept = permitted.intersection(CapSet::from_iter(KEPT));
-    caps::set(&ThreadCaps {
-        effective: kept,
-        permitted: kept,
-        inheritable: CapSet::EMPTY,
-    })
-    .map_err(caps_failed)
-}
-
 /// A filter that allows the common calls and these, fails the optional ones, and kills the process
 /// for any other.
 fn compile(more: &[&str], optional: &[&str]) -> Result<Filter> {
-    let rule = |action, names: &[&str], conditions| Rule {
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
-        action,
-        conditions,
-    };
-    let allow = |names, conditions| rule(Action::Allow, names, conditions);
     let fail = |names| rule(Action::Errno(NOT_HERE), names, Vec::new());
-    let not_executable = Condition {
-        index: 2,
-        operator: Operator::MaskedEqual { mask: PROT_EXEC },
-        value: 0,
-    };
-    // How abort(3) ends this process; it must not end another.
-    let only_self = Condition {
-        index: 0,
-        operator: Operator::Equal,
-        value: u64::from(std::process::id()),
-    };
+    let mut rules = allowed_calls(more);
+    rules.extend([fail(OPTIONAL), fail(optional)]);
     let profile = Profile {
         default_action: Action::KillProcess,
         architectures: vec![Arch::NATIVE],
-        rules: vec![
-            allow(COMMON, Vec::new()),
-            allow(more, Vec::new()),
-            fail(OPTIONAL),
-            fail(optional),
-            allow(&["mmap", "mprotect"], vec![not_executable]),
-            allow(&["tgkill"], vec![only_self]),
-        ],
+        rules,
     };
     let compiled = seccomp::compile(&profile);
     compiled.map_err(|error| failed("seccomp")(io::Error::other(error)))

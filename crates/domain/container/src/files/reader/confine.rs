@@ -9,58 +9,38 @@
 use std::io;
 
 use berth_sys::arch::Arch;
-use berth_sys::caps::{self, CapSet, Capability, ThreadCaps};
+use berth_sys::caps::{CapSet, Capability};
+use berth_sys::confine::{allowed_calls, keep_capabilities};
 use berth_sys::landlock;
 use berth_sys::rustix::thread::set_no_new_privs;
-use berth_sys::seccomp::{self, Action, Condition, Operator, Profile, Rule};
+use berth_sys::seccomp::{self, Action, Profile};
 
-/// `PROT_EXEC` of `mman.h`.
-const PROT_EXEC: u64 = 4;
 /// `EPERM`, the answer to all other calls.
 const REFUSED: u16 = 1;
 
-/// Calls that looking takes: files, the socket, memory, its own end.
+/// Calls that looking takes, beside those that every helper needs: files, the socket.
 const CALLS: &[&str] = &[
-    "brk",
-    "clock_gettime",
-    "close",
-    "exit",
-    "exit_group",
     "fcntl",
     "fgetxattr",
     "flistxattr",
     "fstat",
     "fstatfs",
-    "futex",
     "getdents64",
-    "getpid",
-    "getrandom",
-    "gettid",
     "lseek",
-    "madvise",
-    "mremap",
-    "munmap",
     "newfstatat",
     "openat",
     "openat2",
     "poll",
     "ppoll",
     "pread64",
-    "read",
     "readlink",
     "readlinkat",
     "readv",
     "recvfrom",
     "recvmsg",
-    "restart_syscall",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sched_yield",
     "sendmsg",
     "sendto",
     "shutdown",
-    "sigaltstack",
     "statx",
     "write",
     "writev",
@@ -73,51 +53,15 @@ const CALLS: &[&str] = &[
 pub(super) fn enter() -> io::Result<()> {
     set_no_new_privs(true)?;
     let _present = landlock::deny_writing()?;
-    keep_the_right_to_read().map_err(io::Error::other)?;
-    let filter = seccomp::compile(&profile()).map_err(io::Error::other)?;
-    filter.load()
-}
-
-fn keep_the_right_to_read() -> Result<(), caps::CapsError> {
-    caps::clear_ambient()?;
-    let permitted = caps::get()?.permitted;
-    if permitted.contains(Capability::Setpcap) {
-        caps::limit_bounding(CapSet::EMPTY)?;
-    }
-    let kept = permitted.intersection(CapSet::from_iter([Capability::DacReadSearch]));
-    caps::set(&ThreadCaps {
-        effective: kept,
-        permitted: kept,
-        inheritable: CapSet::EMPTY,
-    })
-}
-
-fn profile() -> Profile {
-    let allow = |names: &[&str], conditions| Rule {
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
-        action: Action::Allow,
-        conditions,
-    };
-    let not_executable = Condition {
-        index: 2,
-        operator: Operator::MaskedEqual { mask: PROT_EXEC },
-        value: 0,
-    };
-    // How abort(3) ends this process; it must not end another.
-    let only_self = Condition {
-        index: 0,
-        operator: Operator::Equal,
-        value: u64::from(std::process::id()),
-    };
-    Profile {
+    let kept = CapSet::from_iter([Capability::DacReadSearch]);
+    keep_capabilities(kept).map_err(io::Error::other)?;
+    let profile = Profile {
         default_action: Action::Errno(REFUSED),
         architectures: vec![Arch::NATIVE],
-        rules: vec![
-            allow(CALLS, Vec::new()),
-            allow(&["mmap", "mprotect"], vec![not_executable]),
-            allow(&["tgkill"], vec![only_self]),
-        ],
-    }
+        rules: allowed_calls(CALLS),
+    };
+    let filter = seccomp::compile(&profile).map_err(io::Error::other)?;
+    filter.load()
 }
 
 #[cfg(test)]
