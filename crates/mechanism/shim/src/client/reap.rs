@@ -3,7 +3,6 @@
 //! One that hangs in the kernel is not waited for without end. It stays a child of this process,
 //! and would stay in its table when it ends at last, so each later end looks for such ones.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -27,21 +26,21 @@ pub(super) fn wait_and_reap(monitor: &OwnedFd) {
 fn wait_for(monitor: &OwnedFd, limit: Duration) {
     let limit = Timespec::try_from(limit).ok();
     let mut ended = [PollFd::new(monitor, PollFlags::IN)];
-    let ended = poll(&mut ended, limit.as_ref()).is_ok_and(|ready| ready > 0);
+    let _ = poll(&mut ended, limit.as_ref());
     let mut late = LATE.lock().unwrap_or_else(PoisonError::into_inner);
-    late.retain(|monitor| matches!(reap(monitor), Ok(false)));
-    if (!ended || matches!(reap(monitor), Ok(false)))
-        // Without a descriptor to spare it is left to this process's end.
+    late.retain(is_left);
+    // Without a descriptor to spare it is left to this process's end.
+    if is_left(monitor)
         && let Ok(monitor) = monitor.try_clone()
     {
         late.push(monitor);
     }
 }
 
-/// Whether the monitor has ended, and was reaped. An error is the monitor of an earlier engine,
-/// which init reaps.
-fn reap(monitor: &OwnedFd) -> io::Result<bool> {
-    Ok(pidfd::try_wait(monitor.as_fd())?.is_some())
+/// Reaps the monitor if it has ended; whether it is still to be reaped by us. An error is the
+/// monitor of an earlier engine, which init reaps.
+fn is_left(monitor: &OwnedFd) -> bool {
+    matches!(pidfd::try_wait(monitor.as_fd()), Ok(None))
 }
 
 #[cfg(test)]
