@@ -207,10 +207,8 @@ fn an_engine_that_is_killed_leaves_nothing_locked_behind_a_copy_that_hangs() {
     engine.assert_consistent();
 }
 
-/// What reads containers' files may read, and nothing else.
-#[test]
-fn a_reader_of_containers_files_has_one_right() {
-    let engine = Engine::with_busybox();
+/// Copies something out of a container; the process that has read it, and waits.
+fn waiting_reader(engine: &Engine) -> u32 {
     engine
         .docker(&["create", "--name", "box", "busybox:test"])
         .ok();
@@ -218,6 +216,14 @@ fn a_reader_of_containers_files_has_one_right() {
     let processes = engine.processes().into_iter();
     let mut readers = processes.filter(|(_, line)| line == "berth-files containers");
     let (reader, _) = readers.next().expect("it waits for the next question");
+    reader
+}
+
+/// What reads containers' files may read, and nothing else.
+#[test]
+fn a_reader_of_containers_files_has_one_right() {
+    let engine = Engine::with_busybox();
+    let reader = waiting_reader(&engine);
     let status = engine.in_namespaces("cat", &[&format!("/proc/{reader}/status")]);
     let status = status.text();
     // CAP_DAC_READ_SEARCH.
@@ -237,13 +243,7 @@ fn a_reader_of_containers_files_has_one_right() {
 #[test]
 fn an_engine_that_stops_leaves_no_reader() {
     let mut engine = Engine::with_busybox();
-    engine
-        .docker(&["create", "--name", "box", "busybox:test"])
-        .ok();
-    engine.docker(&["cp", "box:/etc/passwd", "-"]).ok();
-    let processes = engine.processes().into_iter();
-    let mut readers = processes.filter(|(_, line)| line.contains("berth-files"));
-    let (reader, _) = readers.next().expect("it waits for the next question");
+    let reader = waiting_reader(&engine);
     engine
         .in_namespaces("kill", &["-STOP", &reader.to_string()])
         .ok();
